@@ -1,0 +1,85 @@
+# Two commands do everything: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV_PYTHON = $$($(PYTHON) hack/bootstrap.py)
+RUN = PYTHONPATH=operator:hack:examples $(VENV_PYTHON)
+CLUSTER ?= weir
+export WEIR_CLUSTER := $(CLUSTER)
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: ## Bring up a cluster, release a good model and a bad one under live traffic
+	@$(RUN) -m demo
+
+.PHONY: test
+test: tools ## Install what the tests need, check the code, run every test
+	@$(MAKE) --no-print-directory check
+	@$(RUN) -m pytest
+
+.PHONY: test-fast
+test-fast: ## Unit and property tests only: no cluster, no root
+	@$(RUN) -m pytest tests/unit tests/properties
+
+.PHONY: test-api
+test-api: tools ## Tests against a real API server, without root and without pods
+	@$(RUN) -m pytest tests/api
+
+.PHONY: test-e2e
+test-e2e: tools ## Tests with real pods and traffic
+	@$(RUN) -m pytest tests/e2e
+
+.PHONY: check
+check: tools ## Format, lint, types, layers, generated files
+	@py=$(VENV_PYTHON); bin=$$(dirname $$py); \
+	$$bin/ruff format --check . && $$bin/ruff check . && \
+	PYTHONPATH=operator $$py -m mypy && \
+	PYTHONPATH=operator $$bin/lint-imports --no-cache && \
+	$(MAKE) --no-print-directory generate-check
+
+.PHONY: generate
+generate: ## Write CRDs, reference docs and chart copies from the models
+	@$(RUN) -m weir.api.crds
+	@$(RUN) hack/chart_crds.py
+
+.PHONY: generate-check
+generate-check:
+	@$(RUN) -m weir.api.crds --check
+	@$(RUN) hack/chart_crds.py --check
+
+.PHONY: format
+format: ## Format and fix what can be fixed
+	@bin=$$(dirname $(VENV_PYTHON)); $$bin/ruff check --fix-only -q .; $$bin/ruff format .
+
+.PHONY: lock
+lock: ## Resolve the dependencies anew into hash-locked files
+	@$(PYTHON) hack/lock.py
+
+.PHONY: tools
+tools:
+	@$(RUN) -m devcluster build-tools
+
+.PHONY: cluster
+cluster: ## Bring up a cluster: kind where Docker runs, else the embedded one
+	@$(RUN) -m devcluster up
+
+.PHONY: cluster-down
+cluster-down: ## End the cluster
+	@$(RUN) -m devcluster down
+
+.PHONY: cluster-status
+cluster-status: ## Show the cluster's parts
+	@$(RUN) -m devcluster status
+
+.PHONY: shell
+shell: ## A shell with kubectl and helm on the cluster
+	@$(RUN) -m devcluster shell
+
+.PHONY: benchmarks
+benchmarks: tools ## Count the operator's requests and measure its reaction at 1, 20 and 100 Rollouts
+	@$(RUN) -m benchmarks

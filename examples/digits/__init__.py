@@ -1,0 +1,1 @@
+"""A digits classifier to roll out: training, model server, load generator and artifact store in one image."""

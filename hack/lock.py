@@ -1,0 +1,36 @@
+"""Resolves pyproject.toml anew into hash-locked requirements files that hold no addresses (`make lock`)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "hack"))
+
+from bootstrap import cache  # noqa: E402
+
+OPTIONS = ["--python-version", "3.11", "--universal", "--generate-hashes", "--no-header", "--no-emit-index-url"]
+
+
+def uv() -> Path:
+    """The resolver, in an environment of its own."""
+    home = cache() / "uv"
+    binary = home / "bin" / "uv"
+    if not binary.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        subprocess.run([str(home / "bin" / "pip"), "install", "--quiet", "uv"], check=True)
+    return binary
+
+
+def main() -> None:
+    """Writes requirements/run.txt, and requirements/dev.txt on top of the same pins."""
+    compile_ = [str(uv()), "pip", "compile", "--quiet", *OPTIONS, "pyproject.toml"]
+    run, dev = "requirements/run.txt", "requirements/dev.txt"
+    subprocess.run([*compile_, "-o", run], check=True, cwd=ROOT)
+    subprocess.run([*compile_, "--group", "dev", "-c", run, "-o", dev], check=True, cwd=ROOT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The digits model in a namespace of its own: artifact store, three versions, live traffic through the gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from testbed.cluster import Cluster, wait_for
+from testbed.install import DIGITS_IMAGE
+
+GATEWAY = {"name": "weir", "namespace": "weir-gateway"}
+GATEWAY_URL = "http://traefik.weir-gateway"
+STORE = "digits-store"
+LOAD = "digits-load"
+
+
+def namespace(name: str) -> dict[str, Any]:
+    """A namespace."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _deployment(name: str, space: str, args: list[str], port: int, env: dict[str, str]) -> list[dict[str, Any]]:
+    labels = {"app": name}
+    container = {
+        "name": "main",
+        "image": DIGITS_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "args": args,
+        "env": [{"name": key, "value": value} for key, value in env.items()],
+        "ports": [{"name": "http", "containerPort": port}],
+        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    pod = {
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }
+    meta = {"name": name, "namespace": space, "labels": labels}
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": meta,
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": meta,
+            "spec": {"selector": labels, "ports": [{"name": "http", "port": port, "targetPort": "http"}]},
+        },
+    ]
+
+
+def store(space: str) -> list[dict[str, Any]]:
+    """The artifact store, as a user's object store would be."""
+    return _deployment(STORE, space, ["store"], 8080, {})
+
+
+def load(space: str, host: str, rate: float) -> list[dict[str, Any]]:
+    """Live traffic: held-out rows through the gateway at ``rate`` requests a second."""
+    env = {"TARGET_URL": GATEWAY_URL, "HOST_HEADER": host, "RATE": str(rate), "MODEL_NAME": "digits"}
+    return _deployment(LOAD, space, ["load"], 8081, env)
+
+
+def index(cluster: Cluster, space: str) -> dict[str, Any]:
+    """What the store holds: file, digest and held-out accuracy of each version."""
+    found: dict[str, Any] = cluster.http(space, STORE, 8080, "models/index.json")
+    return found
+
+
+def ready(cluster: Cluster, space: str, name: str) -> None:
+    """Waits until a Deployment is available."""
+    cluster.kubectl("rollout", "status", f"deployment/{name}", "-n", space, "--timeout=120s", timeout=130)
+
+
+def summary(cluster: Cluster, space: str) -> dict[str, Any]:
+    """What the load generator saw since it started or was reset."""
+    found: dict[str, Any] = cluster.http(space, LOAD, 8081, "summary")
+    return found
+
+
+def wait_served(cluster: Cluster, space: str, version: str, requests: int = 20) -> None:
+    """Waits until a version has answered that many requests of the load generator."""
+
+    def served() -> bool:
+        seen = summary(cluster, space)["by_version"].get(version, {})
+        return sum(seen.get(key, 0) for key in ("ok", "failed")) >= requests
+
+    wait_for(f"{requests} requests served by {version}", served, timeout=60)
+
+
+def model_version(space: str, name: str, version: str, artifact: dict[str, Any], **runtime: Any) -> dict[str, Any]:
+    """A ModelVersion of the digits model whose weights come from the store; ``runtime`` adds to spec.runtime."""
+    return {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "ModelVersion",
+        "metadata": {"name": name, "namespace": space},
+        "spec": {
+            "model": "digits",
+            "version": version,
+            "artifact": {
+                "uri": f"http://{STORE}.{space}:8080/models/{artifact['file']}",
+                "digest": artifact["digest"],
+            },
+            "runtime": {"image": DIGITS_IMAGE, "args": ["serve"], **runtime},
+        },
+    }
+
+
+def rollout(space: str, name: str, version: str, host: str, **spec: Any) -> dict[str, Any]:
+    """A Rollout of the digits model behind the shared Gateway; ``spec`` adds to or replaces fields."""
+    return {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": name, "namespace": space},
+        "spec": {
+            "versionRef": {"name": version},
+            "replicas": 2,
+            "traffic": {"gateway": {"parentRefs": [GATEWAY], "hostnames": [host]}},
+            **spec,
+        },
+    }

@@ -1,0 +1,44 @@
+"""Builds Weir's image and the demo's, and installs the chart, the way a user does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+
+from testbed.cluster import ROOT, Cluster
+
+OPERATOR_IMAGE = "localhost/weir-operator:dev"
+DIGITS_IMAGE = "localhost/weir-digits:demo"
+NAMESPACE = "weir-system"
+RELEASE = "weir"
+
+
+def devcluster(*words: str, name: str) -> None:
+    """Runs the cluster's command line; its progress goes to our standard output."""
+    group, *rest = words
+    command = [sys.executable, "-m", "devcluster", group, *rest, "--name", name]
+    subprocess.run(command, check=True, cwd=ROOT)
+
+
+def up(name: str) -> Cluster:
+    """A cluster of that name, with both images loaded; quick when all of it is there."""
+    devcluster("up", name=name)
+    devcluster("image", "build", str(ROOT), "--tag", OPERATOR_IMAGE, name=name)
+    devcluster("image", "build", str(ROOT / "examples" / "digits"), "--tag", DIGITS_IMAGE, name=name)
+    return Cluster(name)
+
+
+def install(cluster: Cluster, values: Mapping[str, str] | None = None, say: Callable[[str], None] = print) -> None:
+    """``helm upgrade --install`` of the chart with the image that was just built."""
+    repository, tag = OPERATOR_IMAGE.rsplit(":", 1)
+    settings = {"image.repository": repository, "image.tag": tag, "image.pullPolicy": "IfNotPresent", **(values or {})}
+    command = ["upgrade", "--install", RELEASE, "charts/weir", "--namespace", NAMESPACE, "--create-namespace", "--wait"]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    say("helm " + " ".join(command))
+    cluster.helm(*_absolute(command))
+
+
+def _absolute(command: list[str]) -> list[str]:
+    return [str(ROOT / word) if word == "charts/weir" else word for word in command]

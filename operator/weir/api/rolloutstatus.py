@@ -1,0 +1,256 @@
+"""Status of a Rollout: everything the release machine must remember, since its state is a pure function of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from weir.api.base import ApiModel, Condition, Number, ShortText, Text, Time
+
+MapByType: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+MapByName: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+Message = Annotated[str, Field(max_length=1024)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Phase(StrEnum):
+    """Where the Rollout is, for people; programs read conditions."""
+
+    PENDING = "Pending"
+    PREFLIGHT = "Preflight"
+    WARM_UP = "WarmUp"
+    SHIFTING = "Shifting"
+    BAKE = "Bake"
+    PROMOTED = "Promoted"
+    HELD = "Held"
+    PAUSED = "Paused"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+
+
+class Verdict(StrEnum):
+    """Answer of a gate; only Pass is a pass."""
+
+    PASS = "Pass"
+    FAIL = "Fail"
+    INSUFFICIENT = "Insufficient"
+    NO_DATA = "NoData"
+    ERROR = "Error"
+    CANCELLED = "Cancelled"
+
+
+class Outcome(StrEnum):
+    """How a release ended."""
+
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    ABORTED = "Aborted"
+    SUPERSEDED = "Superseded"
+    REVERTED = "Reverted"
+    DELETED = "Deleted"
+
+
+class VersionStatus(ApiModel):
+    """A version as a release knows it."""
+
+    version: ShortText = Field(description="version: name of the ModelVersion.")
+    label: ShortText = Field(description="label: spec.version of the ModelVersion, on pods and metrics.")
+    digest: ShortText = Field(description="digest of the ModelVersion.")
+    revision: ShortText = Field(description="revision: identity of what runs, from digest and pod template.")
+    pool: ShortText = Field(description="pool: name of its Deployment and Service.")
+
+
+class RetainedVersion(VersionStatus):
+    """A version without traffic that is still kept."""
+
+    warm_until: Time = Field(description="warmUntil: scaled to zero after this time.")
+
+
+class StageStatus(ApiModel):
+    """The stage a release is in."""
+
+    index: Annotated[int, Field(ge=-1)] = Field(description="index of the stage in the plan; -1 is the warm-up.")
+    name: ShortText = Field(description="name, such as WarmUp, Traffic(25) or Bake.")
+    weight: Annotated[int, Field(ge=0, le=100)] = Field(description="weight that the stage wants for the candidate.")
+    started_at: Time = Field(description="startedAt: when the stage was entered.")
+    accepted_at: Time | None = Field(
+        default=None, description="acceptedAt: when the gateway was first seen to have accepted the stage's weights."
+    )
+    evidence_from: Time | None = Field(
+        default=None,
+        description="evidenceFrom: when the data plane showed the stage's share; evidence counts from here.",
+    )
+
+
+class Counts(ApiModel):
+    """Bad and all events of one arm in some span of time."""
+
+    bad: Count = Field(default=0, description="bad events.")
+    total: Count = Field(default=0, description="total events.")
+
+    def __add__(self, other: Counts) -> Counts:
+        """Counts of two spans that do not overlap."""
+        return Counts(bad=self.bad + other.bad, total=self.total + other.total)
+
+
+class GateStatus(ApiModel):
+    """Answer of one gate and the evidence it stands on."""
+
+    name: ShortText = Field(description="name of the gate.")
+    verdict: Verdict = Field(
+        default=Verdict.INSUFFICIENT, description="verdict: Pass, Fail, Insufficient, NoData, Error or Cancelled."
+    )
+    message: Message = Field(default="", description="message explains the verdict.")
+    value: Number | None = Field(default=None, description="value that was compared, candidate's.")
+    stable_value: Number | None = Field(default=None, description="stableValue in the same span.")
+    candidate: Counts = Field(default_factory=Counts, description="candidate's counts behind the verdict.")
+    stable: Counts = Field(default_factory=Counts, description="stable's counts behind the verdict.")
+    pending_candidate: Counts = Field(
+        default_factory=Counts, description="pendingCandidate: counts since the last look."
+    )
+    pending_stable: Counts = Field(default_factory=Counts, description="pendingStable: counts since the last look.")
+    window_start: Time | None = Field(default=None, description="windowStart of the evidence behind the verdict.")
+    window_end: Time | None = Field(default=None, description="windowEnd: evidence is used up to here.")
+    failures: Count = Field(default=0, description="failures: failed looks in this release.")
+    successes: Count = Field(default=0, description="successes: passing looks in a row in this stage.")
+    query: Annotated[str, Field(max_length=4096)] = Field(default="", description="query, or the metric that was read.")
+
+
+class Hold(ApiModel):
+    """Why the release does not move."""
+
+    reason: ShortText = Field(description="reason in CamelCase.")
+    message: Message = Field(description="message for people.")
+    since: Time = Field(description="since when.")
+
+
+class Pause(ApiModel):
+    """Somebody paused the release."""
+
+    since: Time = Field(description="since when.")
+    until: Time | None = Field(default=None, description="until when; absent is until resumed.")
+    by: ShortText = Field(default="", description="by whom.")
+    reason: Message = Field(default="", description="reason they gave.")
+
+
+class Ending(ApiModel):
+    """A release on its way out: traffic goes back to stable first."""
+
+    outcome: Outcome = Field(description="outcome the release will have.")
+    reason: ShortText = Field(description="reason in CamelCase.")
+    message: Message = Field(description="message for people.")
+    since: Time = Field(description="since when.")
+    drain_until: Time | None = Field(default=None, description="drainUntil: set when the data plane shows weight 0.")
+
+
+class Force(ApiModel):
+    """Somebody asked to promote without waiting for gates."""
+
+    by: ShortText = Field(description="by whom.")
+    reason: Message = Field(description="reason they gave.")
+
+
+class FailedRevision(ApiModel):
+    """A candidate that will not be tried again until somebody asks."""
+
+    revision: ShortText = Field(description="revision that failed.")
+    version: ShortText = Field(description="version: its ModelVersion.")
+    release: Count = Field(description="release in which it failed.")
+    reason: ShortText = Field(description="reason in CamelCase.")
+    message: Message = Field(description="message for people.")
+
+
+class Measurement(ApiModel):
+    """One look of one gate, with the inputs that reproduce its verdict."""
+
+    gate: ShortText = Field(description="gate that looked.")
+    verdict: Verdict = Field(description="verdict it gave.")
+    candidate: Counts = Field(default_factory=Counts, description="candidate's counts.")
+    stable: Counts = Field(default_factory=Counts, description="stable's counts.")
+    value: Number | None = Field(default=None, description="value that was compared.")
+    window_start: Time | None = Field(default=None, description="windowStart of the counts.")
+    window_end: Time | None = Field(default=None, description="windowEnd of the counts.")
+
+
+class DecisionEntry(ApiModel):
+    """One decision of the machine and why."""
+
+    at: Time = Field(description="at: when.")
+    phase: Phase = Field(description="phase after the decision.")
+    stage: ShortText = Field(default="", description="stage after the decision.")
+    weight: Annotated[int, Field(ge=0, le=100)] = Field(default=0, description="weight of the candidate after it.")
+    reason: ShortText = Field(description="reason in CamelCase.")
+    message: Message = Field(description="message for people.")
+    actor: ShortText = Field(default="weir", description="actor: who caused it.")
+    evidence: Annotated[list[Measurement], Field(max_length=16)] = Field(
+        default_factory=list, description="evidence it stands on."
+    )
+
+
+class ReleaseSummary(ApiModel):
+    """A finished release."""
+
+    release: Count = Field(description="release: number of the release.")
+    candidate: VersionStatus = Field(description="candidate of the release.")
+    outcome: Outcome = Field(description="outcome of the release.")
+    reason: ShortText = Field(description="reason in CamelCase.")
+    message: Message = Field(description="message for people.")
+    started_at: Time = Field(description="startedAt: when it began.")
+    finished_at: Time = Field(description="finishedAt: when it ended.")
+    record: ShortText = Field(description="record: name of the RolloutRecord.")
+
+
+class RolloutStatus(ApiModel):
+    """What the Rollout is doing and what it must not forget."""
+
+    observed_generation: int | None = Field(default=None, description="observedGeneration of the spec.")
+    phase: Phase = Field(default=Phase.PENDING, description="phase, for people.")
+    message: Message = Field(default="", description="message: what it is waiting for.")
+    release: Count = Field(default=0, description="release: number of the current or last release.")
+    release_started_at: Time | None = Field(
+        default=None, description="releaseStartedAt: when the current release began."
+    )
+    stable: VersionStatus | None = Field(default=None, description="stable: the version that serves.")
+    candidate: VersionStatus | None = Field(default=None, description="candidate: the version being rolled out.")
+    stage: StageStatus | None = Field(default=None, description="stage of the current release.")
+    weight: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=0, description="weight: percent of requests for the candidate."
+    )
+    verdict: ShortText = Field(default="", description="verdict: the worst of all gates.")
+    gates: Annotated[list[GateStatus], Field(max_length=16, json_schema_extra=MapByName)] = Field(
+        default_factory=list, description="gates and their evidence."
+    )
+    hold: Hold | None = Field(default=None, description="hold: why the release does not move.")
+    pause: Pause | None = Field(default=None, description="pause by a person.")
+    paused_at: Time | None = Field(
+        default=None, description="pausedAt: since when time does not count for the current release."
+    )
+    force: Force | None = Field(default=None, description="force: a promotion asked for by a person.")
+    ending: Ending | None = Field(default=None, description="ending of the current release.")
+    deadline: Time | None = Field(default=None, description="deadline for what the release waits for.")
+    retained: Annotated[list[RetainedVersion], Field(max_length=24)] = Field(
+        default_factory=list, description="retained versions without traffic, newest first."
+    )
+    failed: Annotated[list[FailedRevision], Field(max_length=10)] = Field(
+        default_factory=list, description="failed candidates, newest first."
+    )
+    decisions: Annotated[list[DecisionEntry], Field(max_length=100)] = Field(
+        default_factory=list, description="decisions of the current or last release."
+    )
+    history: Annotated[list[ReleaseSummary], Field(max_length=10)] = Field(
+        default_factory=list, description="history of finished releases, newest first."
+    )
+    handled_requests: Annotated[list[ShortText], Field(max_length=20)] = Field(
+        default_factory=list, description="handledRequests: results of ActionRequests, as UID=RESULT, newest first."
+    )
+    granularity: Text | None = Field(
+        default=None, description="granularity of weights, where it is coarser than one percent."
+    )
+    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=MapByType)] = Field(
+        default_factory=list, description="conditions: Ready, Reconciling, Stalled."
+    )
+
+
+Result = Literal["Succeeded", "Refused"]

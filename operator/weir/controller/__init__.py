@@ -1,0 +1,1 @@
+"""The controller shell: watches, work queue, observation, actions, leadership, telemetry."""

@@ -1,0 +1,237 @@
+"""Acting: the writes that bring about what a decision wants, each safe to repeat, none where nothing differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from weir.api import API_VERSION
+from weir.api.modelversion import canonical, sha256
+from weir.controller.memory import Memory
+from weir.controller.observe import Observer, Versions
+from weir.controller.runtime.cache import Cache, StaleGuard
+from weir.controller.runtime.client import KubeClient
+from weir.controller.runtime.errors import AlreadyExists, ApiError, Invalid, NotFound
+from weir.controller.runtime.resources import (
+    ACTION_REQUESTS,
+    DEPLOYMENTS,
+    HTTP_ROUTES,
+    ROLLOUT_RECORDS,
+    ROLLOUTS,
+    SERVICES,
+    KubeObject,
+    ObjectKey,
+    Resource,
+)
+from weir.release.decision import Desired, PoolIntent
+from weir.release.observation import Problem, RolloutView
+from weir.release.record import record_name
+from weir.traffic.adapter import Backend, Seen, adapter_for, backend_port
+from weir.traffic.contest import Contest, conflict_problem
+from weir.traffic.preview import preview_writes
+from weir.workload.identity import label_value
+from weir.workload.manifests import (
+    LABEL_ROLLOUT,
+    PoolRequest,
+    pool_writes,
+    removal_writes,
+    rollout_labels,
+    scale_write,
+)
+from weir.workload.writes import Write, execute, problem_of
+
+FINALIZER = "weir.dev/traffic"
+STATUS_MANAGER = "weir-status"
+_FINALIZER_MANAGER = "weir-finalizer"
+_REFUSED_SECONDS = 60.0
+"""A write that the API server refused for its content is tried again after this time, or when its content changes."""
+
+
+class NotYet(Exception):
+    """The watches have not shown our own last write to an object that must be written again; look again shortly."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What one reconcile works on."""
+
+    view: RolloutView
+    obj: KubeObject
+    versions: Versions
+    seen: Seen
+    memory: Memory
+
+
+class Actor:
+    """Executes decisions."""
+
+    def __init__(self, client: KubeClient, cache: Cache, guard: StaleGuard, observer: Observer, image: str) -> None:
+        """``image``: what fetching init containers run."""
+        self._client = client
+        self._cache = cache
+        self._guard = guard
+        self._observer = observer
+        self._image = image
+        self._contest = Contest(time.monotonic)
+
+    async def finalizer(self, obj: KubeObject, *, wanted: bool) -> KubeObject:
+        """Adds or removes our finalizer, and no other; returns the object as it is then."""
+        present = FINALIZER in (obj["metadata"].get("finalizers") or [])
+        if present == wanted:
+            return obj
+        meta = {
+            "name": obj["metadata"]["name"],
+            "namespace": obj["metadata"]["namespace"],
+            "uid": obj["metadata"]["uid"],
+        }
+        if wanted:
+            meta["finalizers"] = [FINALIZER]
+        try:
+            answer = await self._client.apply(ROLLOUTS, {"metadata": meta}, field_manager=_FINALIZER_MANAGER)
+        except NotFound:
+            return obj
+        self._guard.wrote(ROLLOUTS, answer)
+        return answer
+
+    async def status(self, obj: KubeObject, status: Mapping[str, object], resource: Resource = ROLLOUTS) -> KubeObject:
+        """Writes a status as a whole; Conflict when the object changed since ``obj`` was read."""
+        meta = obj["metadata"]
+        guarded = {"name": meta["name"], "namespace": meta["namespace"]}
+        if resource is ROLLOUTS:
+            guarded |= {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+        body = {"metadata": guarded, "status": status}
+        answer = await self._client.apply(resource, body, field_manager=STATUS_MANAGER, subresource="status")
+        self._guard.wrote(resource, answer)
+        return answer
+
+    async def cluster(self, scene: Scene, desired: Desired) -> None:
+        """Pools, weights and previews. What the API server refuses becomes a problem in the scene's memory."""
+        for intent in desired.pools:
+            await self._write(scene, self._pool(scene, intent))
+        if desired.weights is not None:
+            await self._write(scene, self._weights(scene, desired.weights))
+        await self._write(scene, self._preview(scene, desired))
+        for pool in desired.remove:
+            deployment, service = self._live(scene.view, pool)
+            await self._write(scene, removal_writes(scene.view, deployment, service))
+            for resource in (DEPLOYMENTS, SERVICES):
+                self._guard.forget(ObjectKey(resource, scene.view.namespace, pool))
+
+    def _live(self, view: RolloutView, pool: str) -> tuple[KubeObject | None, KubeObject | None]:
+        space = view.namespace
+        return self._cache.get(DEPLOYMENTS, space, pool), self._cache.get(SERVICES, space, pool)
+
+    def _pool(self, scene: Scene, intent: PoolIntent) -> tuple[Write, ...]:
+        view = scene.view
+        deployment, service = self._live(view, intent.pool)
+        content = scene.versions.contents.get(intent.version)
+        if content is not None:
+            request = PoolRequest(view, intent.pool, intent.revision, content, self._image)
+            return pool_writes(
+                request, intent.replicas, render=intent.render, live_deployment=deployment, live_service=service
+            )
+        # Without the ModelVersion pods can still be scaled, which a rollback needs.
+        if deployment is not None and deployment["spec"].get("replicas", 1) != intent.replicas:
+            return (scale_write(view, intent.pool, intent.replicas, deployment),)
+        return ()
+
+    def _weights(self, scene: Scene, weights: Sequence[tuple[str, int]]) -> tuple[Write, ...]:
+        backends = [self._backend(scene, pool, weight) for pool, weight in weights]
+        return adapter_for(scene.view).desired(scene.view, backends, scene.seen)
+
+    def _backend(self, scene: Scene, pool: str, weight: int) -> Backend:
+        label, version = self._version_of(scene, pool)
+        content = scene.versions.contents.get(version)
+        if content is None or content.runtime.service_ref is None:
+            return Backend(pool, weight, label)
+        service = self._cache.get(SERVICES, scene.view.namespace, pool)
+        return Backend(pool, weight, label, backend_port(service, content.runtime.port), external=True)
+
+    def _version_of(self, scene: Scene, pool: str) -> tuple[str, str]:
+        """Label and ModelVersion of a pool."""
+        status = scene.memory.status
+        arms = [status.stable, status.candidate, *status.retained] if status is not None else []
+        found = next((arm for arm in arms if arm is not None and arm.pool == pool), None)
+        return (found.label, found.version) if found is not None else ("", "")
+
+    def _preview(self, scene: Scene, desired: Desired) -> tuple[Write, ...]:
+        backend = self._backend(scene, desired.preview, 100) if desired.preview else None
+        return preview_writes(scene.view, backend, scene.seen)
+
+    async def _write(self, scene: Scene, writes: Sequence[Write]) -> None:
+        for write in writes:
+            await self._write_one(scene, write)
+
+    async def _write_one(self, scene: Scene, write: Write) -> None:
+        key = ObjectKey(write.resource, write.namespace, write.name)
+        if self._guard.is_stale(key):
+            raise NotYet(str(write))
+        what, memory = str(write), scene.memory
+        digest = sha256(canonical(write.body))
+        before, until = memory.refused.get(what, ("", 0.0))
+        if before == digest and time.monotonic() < until:
+            return
+        if write.resource is HTTP_ROUTES and self._contest.contested(write):
+            live = await self._client.get(write.resource, write.name, write.namespace)
+            memory.problems[what] = conflict_problem(live, write, "spec", "rules")
+            return
+        try:
+            answers = await execute(self._client, [write])
+        except ApiError as error:
+            problem = problem_of(error, write)
+            if problem is None:
+                raise
+            memory.problems[what] = problem
+            if isinstance(error, Invalid):
+                memory.refused[what] = (digest, time.monotonic() + _REFUSED_SECONDS)
+                return
+            raise
+        memory.problems.pop(what, None)
+        memory.refused.pop(what, None)
+        self._contest.wrote(write)
+        for answer in answers:
+            if answer:
+                self._guard.wrote(write.resource, answer)
+
+    async def restore(self, scene: Scene) -> None:
+        """Gives back what belongs to the user, before the Rollout goes."""
+        await self._write(scene, adapter_for(scene.view).restore(scene.view, scene.seen))
+
+    async def record(self, view: RolloutView, desired: Desired, traceparent: str) -> None:
+        """Creates the sealed record of the release that just ended; a repetition is no error."""
+        content = desired.record
+        if content is None:
+            return
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": ROLLOUT_RECORDS.kind,
+            "metadata": {
+                "name": record_name(view, content.release),
+                "namespace": view.namespace,
+                "labels": {**rollout_labels(view), LABEL_ROLLOUT: label_value(view.name)},
+                "annotations": {"weir.dev/traceparent": traceparent},
+            },
+            "spec": content.to_dict(),
+        }
+        try:
+            await self._client.create(ROLLOUT_RECORDS, body)
+        except AlreadyExists:
+            return
+
+    async def results(self, view: RolloutView, desired: Desired, at: str) -> None:
+        """Writes the results of ActionRequests; one that is gone needs none."""
+        for result in desired.results:
+            request = self._cache.get(ACTION_REQUESTS, view.namespace, result.name)
+            if request is None or request["metadata"]["uid"] != result.uid:
+                continue
+            try:
+                status = {"phase": result.phase, "message": result.message, "completedAt": at}
+                await self.status(request, status, ACTION_REQUESTS)
+            except NotFound:
+                continue
+
+
+def write_problem(memory: Memory, kind: str = "") -> Problem | None:
+    """The first of the writes (to objects of a kind, if given) that the API server does not take, by name."""
+    return next((memory.problems[what] for what in sorted(memory.problems) if f" {kind}" in what), None)

@@ -1,0 +1,107 @@
+"""ModelVersion, DataContract and AgentPolicy: kinds that only get a status from us."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from weir.api.agentpolicy import AgentPolicySpec
+from weir.api.assessment import Assessment, assess_agent_policy, assess_data_contract
+from weir.api.base import Condition, with_conditions
+from weir.api.datacontract import DataContractSpec
+from weir.api.modelversion import ModelVersionSpec, ModelVersionStatus, version_digest
+
+Stage = Literal["Candidate", "Validated", "Serving", "Deprecated", "Retired"]
+
+
+def in_use(name: str, rollouts: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Rollouts that still need the ModelVersion: asked for, stable, candidate, or warm for a rollback."""
+    users = []
+    for rollout in rollouts:
+        status = rollout.get("status") or {}
+        named = [rollout["spec"]["versionRef"]["name"]]
+        named += [status[arm]["version"] for arm in ("stable", "candidate") if status.get(arm)]
+        named += [r["version"] for r in status.get("retained") or []]
+        if name in named:
+            users.append(rollout["metadata"]["name"])
+    return tuple(sorted(users))
+
+
+def serves(name: str, rollouts: Sequence[dict[str, Any]]) -> bool:
+    """Whether some Rollout has the ModelVersion as its stable version."""
+    stables = [((r.get("status") or {}).get("stable") or {}).get("version") for r in rollouts]
+    return name in stables
+
+
+def modelversion_status(obj: dict[str, Any], users: Sequence[str], serving: bool, now: float) -> dict[str, Any]:
+    """Status of a ModelVersion: its digest, stage in life, and who uses it. ``now``: seconds since the epoch."""
+    generation = obj["metadata"].get("generation", 1)
+    old = ModelVersionStatus.model_validate(obj.get("status") or {})
+    try:
+        spec = ModelVersionSpec.model_validate(obj["spec"])
+    except ValidationError as error:
+        conditions = _conditions(
+            old.conditions, [Assessment("Ready", "False", "InvalidSpec", first_error(error))], generation, now
+        )
+        return ModelVersionStatus(observed_generation=generation, conditions=conditions).to_dict()
+    if spec.runtime.service_ref is not None or spec.artifact is not None:
+        complete = Assessment("Complete", "True", "Declared", "artifact and runtime are declared")
+    else:
+        unchecked = "spec.artifact is not declared: weights inside the image are not checked"
+        complete = Assessment("Complete", "False", "Undeclared", unchecked)
+    stage: Stage = "Serving" if serving else "Candidate"
+    support = spec.support
+    if support is not None and support.retired_after is not None and support.retired_after <= now:
+        stage = "Retired"
+    elif support is not None and support.deprecated_after is not None and support.deprecated_after <= now:
+        stage = "Deprecated"
+    ready = Assessment("Ready", "True", stage, f"used by {', '.join(users)}" if users else "not used by any Rollout")
+    status = ModelVersionStatus(
+        observed_generation=generation,
+        digest=version_digest(spec),
+        stage=stage,
+        served_by=list(users),
+        conditions=_conditions(old.conditions, [ready, complete], generation, now),
+    )
+    return status.to_dict()
+
+
+def assessed_status(obj: dict[str, Any], now: float) -> dict[str, Any]:
+    """Status of a DataContract or AgentPolicy: what is accepted, and what is not enforced yet."""
+    generation = obj["metadata"].get("generation", 1)
+    old = [Condition.model_validate(c) for c in (obj.get("status") or {}).get("conditions") or []]
+    try:
+        if obj["kind"] == "DataContract":
+            found = assess_data_contract(DataContractSpec.model_validate(obj["spec"]))
+        else:
+            found = assess_agent_policy(AgentPolicySpec.model_validate(obj["spec"]))
+    except ValidationError as error:
+        found = [Assessment("Accepted", "False", "InvalidSpec", first_error(error))]
+    conditions = _conditions(old, found, generation, now)
+    return {"observedGeneration": generation, "conditions": [c.to_dict() for c in conditions]}
+
+
+def first_error(error: ValidationError) -> str:
+    """The first problem of a spec, with the path of its field."""
+    problem = error.errors()[0]
+    path = ".".join(str(part) for part in problem["loc"])
+    return f"spec.{path}: {problem['msg']}"
+
+
+def _conditions(old: Sequence[Condition], found: Sequence[Assessment], generation: int, now: float) -> list[Condition]:
+    made = [
+        Condition.model_validate(
+            {
+                "type": kind,
+                "status": status,
+                "observedGeneration": generation,
+                "lastTransitionTime": now,
+                "reason": reason,
+                "message": message,
+            }
+        )
+        for kind, status, reason, message in found
+    ]
+    return list(with_conditions(old, made))

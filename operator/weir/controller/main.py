@@ -1,0 +1,257 @@
+"""The operator process: one leader reconciles, the others stand by with warm caches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import aiohttp
+
+from weir import __version__
+from weir.controller.act import Actor
+from weir.controller.declarations import assessed_status, in_use, modelversion_status, serves
+from weir.controller.metrics import ReleaseMetrics
+from weir.controller.observe import Observer
+from weir.controller.reconcile import RolloutReconciler
+from weir.controller.routing import affected
+from weir.controller.runtime.cache import Cache, EventType, StaleGuard
+from weir.controller.runtime.client import KubeClient
+from weir.controller.runtime.clock import SystemClock
+from weir.controller.runtime.events import EventWriter
+from weir.controller.runtime.health import HealthServer, LoopLag, ready_check, reconcile_check
+from weir.controller.runtime.lease import LeaderElector
+from weir.controller.runtime.metrics import Metrics
+from weir.controller.runtime.reconciler import Controller
+from weir.controller.runtime.resources import (
+    ACTION_REQUESTS,
+    AGENT_POLICIES,
+    DATA_CONTRACTS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    GATEWAY_CLASSES,
+    GATEWAYS,
+    HTTP_ROUTES,
+    MODEL_VERSIONS,
+    PODS,
+    ROLLOUT_RECORDS,
+    ROLLOUTS,
+    SERVICES,
+    KubeObject,
+    ObjectKey,
+    Resource,
+)
+from weir.controller.runtime.telemetry import ReconcileScope, setup_logging, setup_tracing
+from weir.controller.runtime.watch import Watched, WatchSource
+from weir.controller.settings import Settings
+from weir.controller.warmth import Warmth
+from weir.evidence.collector import Collector, RolloutKey
+from weir.evidence.metrics import EvidenceMetrics
+from weir.workload.manifests import LABEL_ROLLOUT
+
+_log = logging.getLogger(__name__)
+
+WATCHED = (
+    Watched(ROLLOUTS),
+    Watched(MODEL_VERSIONS),
+    Watched(ACTION_REQUESTS),
+    Watched(ROLLOUT_RECORDS),
+    Watched(DATA_CONTRACTS),
+    Watched(AGENT_POLICIES),
+    Watched(DEPLOYMENTS, LABEL_ROLLOUT),
+    Watched(PODS, LABEL_ROLLOUT),
+    Watched(SERVICES),
+    Watched(ENDPOINT_SLICES),
+    Watched(HTTP_ROUTES),
+    Watched(GATEWAYS),
+    Watched(GATEWAY_CLASSES),
+)
+
+_GRACE = 10.0
+"""Seconds that running reconciles get at the end."""
+
+
+class Process:
+    """Everything that runs in one operator process."""
+
+    def __init__(
+        self, settings: Settings, client: KubeClient, session: aiohttp.ClientSession, metrics: Metrics
+    ) -> None:
+        """Wires the parts; nothing runs yet."""
+        self._client = client
+        self._metrics = metrics
+        self.cache = Cache(metrics=metrics)
+        self.guard = StaleGuard(self.cache, metrics=metrics)
+        self.tracing = setup_tracing("weir-operator", __version__, instance=settings.identity)
+        self.elector = LeaderElector(
+            client,
+            name="weir-operator",
+            namespace=settings.lease_namespace,
+            identity=settings.identity,
+            on_lost=lambda: os._exit(1),
+            metrics=metrics,
+        )
+        client.fence = self.elector.seconds_left
+        self.source = WatchSource(
+            client,
+            WATCHED,
+            self.cache,
+            self._changed,
+            namespaces=settings.namespaces,
+            guard=self.guard,
+            install_signals=self.take_signals,
+            metrics=metrics,
+        )
+        self.stopping = asyncio.Event()
+        self.collector = Collector(
+            SystemClock(),
+            on_change=self._evidence,
+            metrics=EvidenceMetrics(metrics.registry),
+        )
+        observer = Observer(self.cache, time.time, lambda: self.source.missing)
+        self._actor = Actor(client, self.cache, self.guard, observer, settings.image)
+        rollouts = RolloutReconciler(
+            cache=self.cache,
+            guard=self.guard,
+            observer=observer,
+            actor=self._actor,
+            collector=self.collector,
+            warmth=Warmth(session, lambda key: self.add(key)),
+            events=EventWriter(client, controller="weir.dev/rollout", instance=settings.identity, metrics=metrics),
+            metrics=ReleaseMetrics(metrics.registry),
+        )
+        self.controllers: dict[Resource, Controller] = {
+            ROLLOUTS: self._controller("rollout", rollouts),
+            MODEL_VERSIONS: self._controller("modelversion", self._reconcile_version),
+            DATA_CONTRACTS: self._controller("datacontract", self._reconcile_declaration),
+            AGENT_POLICIES: self._controller("agentpolicy", self._reconcile_declaration),
+        }
+        self._leading = False
+
+    def _controller(
+        self, name: str, reconcile: Callable[[ObjectKey, ReconcileScope], Awaitable[float | None]]
+    ) -> Controller:
+        return Controller(name, reconcile, tracer=self.tracing.tracer, metrics=self._metrics)
+
+    def add(self, key: ObjectKey) -> None:
+        """Puts an object in line, if we lead."""
+        if self._leading:
+            self.controllers[key.resource].queue.add(key)
+
+    def _changed(self, resource: Resource, obj: KubeObject, change: EventType) -> None:
+        for key in affected(self.cache, resource, obj, change):
+            self.add(key)
+
+    def _evidence(self, place: RolloutKey) -> None:
+        self.add(ObjectKey(ROLLOUTS, *place))
+
+    async def _reconcile_version(self, key: ObjectKey, _scope: ReconcileScope) -> float | None:
+        obj = self.cache.get(MODEL_VERSIONS, key.namespace, key.name)
+        if obj is None:
+            return None
+        rollouts = self.cache.select(ROLLOUTS, key.namespace)
+        users, serving = in_use(key.name, rollouts), serves(key.name, rollouts)
+        return await self._write_status(key, obj, modelversion_status(obj, users, serving, time.time()))
+
+    async def _reconcile_declaration(self, key: ObjectKey, _scope: ReconcileScope) -> float | None:
+        obj = self.cache.get(key.resource, key.namespace, key.name)
+        if obj is None:
+            return None
+        return await self._write_status(key, obj, assessed_status(obj, time.time()))
+
+    async def _write_status(self, key: ObjectKey, obj: KubeObject, status: dict[str, object]) -> float | None:
+        if self.guard.is_stale(key):
+            return 0.05
+        if (obj.get("status") or {}) != status:
+            await self._actor.status(obj, status, key.resource)
+        return None
+
+    def take_signals(self) -> None:
+        """SIGTERM and SIGINT end the process in order."""
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self.stopping.set)
+
+    def lead(self) -> None:
+        """Starts to reconcile everything there is."""
+        self._leading = True
+        for resource, controller in self.controllers.items():
+            controller.queue.start()
+            for key in self.cache.keys(resource):
+                controller.queue.add(key)
+        _log.info("leading", extra={"objects": sum(1 for r in self.controllers for _ in self.cache.keys(r))})
+
+    async def stop(self) -> None:
+        """Lets running reconciles finish, then gives the Lease back."""
+        await asyncio.gather(*(c.queue.shutdown(_GRACE) for c in self.controllers.values() if self._leading))
+        await self.elector.release()
+        self.source.stop()
+        self.tracing.shutdown()
+
+
+async def serve(settings: Settings) -> int:
+    """Runs the operator until SIGTERM; returns the exit code."""
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(await KubeClient.connect(metrics=metrics))
+        session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+        process = Process(settings, client, session, metrics)
+        process.take_signals()
+        lag = LoopLag()
+        health = HealthServer(
+            metrics.registry,
+            healthy=[
+                lag.check,
+                *(reconcile_check(c.name, c.queue.oldest_running, c.deadline) for c in process.controllers.values()),
+            ],
+            ready=[
+                ready_check(
+                    lambda: process.source.synced and ROLLOUTS not in process.source.missing,
+                    lambda: process.elector.is_leader,
+                    lambda: process.elector.in_touch,
+                )
+            ],
+            port=settings.port,
+        )
+        await health.start()
+        stack.push_async_callback(health.stop)
+        beside = [
+            asyncio.create_task(coroutine, name=name)
+            for name, coroutine in (
+                ("lag", lag.run()),
+                ("watch", process.source.run()),
+                ("lease", process.elector.run()),
+                ("evidence", process.collector.run()),
+            )
+        ]
+        starting = asyncio.create_task(_start(process), name="start")
+        await process.stopping.wait()
+        _log.info("stopping")
+        starting.cancel()
+        await process.stop()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, starting, return_exceptions=True)
+    return 0
+
+
+async def _start(process: Process) -> None:
+    await process.source.wait_synced()
+    await process.elector.elected.wait()
+    process.lead()
+
+
+def run() -> int:
+    """Entry point of ``weir operator``."""
+    try:
+        settings = Settings.from_environment()
+        setup_logging(settings.log_level)
+    except ValueError as error:
+        logging.basicConfig(format="%(message)s")
+        _log.error("%s", error)
+        return 2
+    return asyncio.run(serve(settings))

@@ -1,0 +1,188 @@
+"""Observation: everything a decision may look at, gathered from the watch cache, without a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from weir.api.actionrequest import ActionRequestSpec
+from weir.api.base import parse_time
+from weir.api.modelversion import ModelVersionSpec
+from weir.api.rollout import RolloutSpec
+from weir.api.rolloutstatus import RolloutStatus, VersionStatus
+from weir.controller.runtime.cache import Cache
+from weir.controller.runtime.resources import (
+    ACTION_REQUESTS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    GATEWAY_CLASSES,
+    GATEWAYS,
+    HTTP_ROUTES,
+    MODEL_VERSIONS,
+    PODS,
+    ROLLOUT_RECORDS,
+    SERVICES,
+    KubeObject,
+    Resource,
+)
+from weir.evidence.release import ArmPods, Pod
+from weir.release.observation import Pool, Problem, Request, RolloutView, Target
+from weir.traffic.adapter import Seen
+from weir.workload import readiness
+from weir.workload.identity import label_value, target
+from weir.workload.manifests import LABEL_POOL, LABEL_ROLLOUT
+from weir.workload.warmup import PodAddress
+
+
+def view_of(obj: KubeObject) -> RolloutView:
+    """The Rollout's desired state.
+
+    Raises ValidationError where the spec is not one (written past the CRD's schema, or by a newer version).
+    """
+    meta = obj["metadata"]
+    return RolloutView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 1),
+        spec=RolloutSpec.model_validate(obj["spec"]),
+        deleting=bool(meta.get("deletionTimestamp")),
+    )
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The ModelVersions a Rollout has to do with, as far as they exist, by name; and the one it should release."""
+
+    contents: dict[str, ModelVersionSpec]
+    target: Target | None
+    problem: Problem | None
+
+    def external(self, version: str) -> bool:
+        """Whether the user runs the version's pods."""
+        content = self.contents.get(version)
+        return content is not None and content.runtime.service_ref is not None
+
+
+class Observer:
+    """Reads the cache. ``wall`` gives seconds since the epoch, ``missing`` the kinds that the cluster does not serve."""
+
+    def __init__(self, cache: Cache, wall: Callable[[], float], missing: Callable[[], frozenset[Resource]]) -> None:
+        """Remembers where to look."""
+        self._cache = cache
+        self._wall = wall
+        self._missing = missing
+
+    def versions(self, view: RolloutView, status: RolloutStatus) -> Versions:
+        """What should be released, and the content of every version the release deals with."""
+        arms = [arm for arm in (status.stable, status.candidate) if arm is not None]
+        wanted = self._cache.get(MODEL_VERSIONS, view.namespace, view.spec.version_ref.name)
+        in_use = {arm.pool: arm.revision for arm in arms}
+        found, problem = target(view.name, view.spec, wanted, self._wall(), in_use)
+        known = [*arms, *status.retained]
+        contents = {}
+        for name in {view.spec.version_ref.name, *(version.version for version in known)}:
+            content = _content(self._cache.get(MODEL_VERSIONS, view.namespace, name))
+            if content is not None:
+                contents[name] = content
+        return Versions(contents, found, problem)
+
+    def pools(self, view: RolloutView, status: RolloutStatus, versions: Versions) -> dict[str, Pool]:
+        """Pools of every version at hand, as far as something of them exists."""
+        known = {arm.pool: arm.version for arm in (status.stable, status.candidate, *status.retained) if arm}
+        if versions.target is not None:
+            known.setdefault(versions.target.pool, versions.target.version)
+        pools = {}
+        for pool, version in known.items():
+            deployment = self._cache.get(DEPLOYMENTS, view.namespace, pool)
+            external = versions.external(version)
+            if deployment is not None or external:
+                slices = self.slices(view, pool)
+                pools[pool] = readiness.pool(pool, deployment, self.pods(view, pool), slices, external=external)
+        return pools
+
+    def pods(self, view: RolloutView, pool: str) -> list[KubeObject]:
+        """Pods of a pool."""
+        return self._cache.select(PODS, view.namespace, {LABEL_POOL: pool})
+
+    def slices(self, view: RolloutView, service: str) -> list[KubeObject]:
+        """EndpointSlices of a Service."""
+        return self._cache.select(ENDPOINT_SLICES, view.namespace, {readiness.SERVICE_LABEL: service})
+
+    def addresses(self, view: RolloutView, pool: str, port: int) -> list[PodAddress]:
+        """Where the pool's ready pods listen."""
+        ready = readiness.ready_endpoints(pool, self.slices(view, pool), self.pods(view, pool))
+        found = [PodAddress(endpoint.pod or endpoint.address, endpoint.address, port) for endpoint in ready]
+        return sorted(found, key=lambda address: address.name)
+
+    def arms(self, view: RolloutView, status: RolloutStatus, versions: Versions) -> ArmPods:
+        """Pods whose counters are read, of both arms."""
+        return ArmPods(
+            candidate=self._counting(view, status.candidate, versions),
+            stable=self._counting(view, status.stable, versions),
+            candidate_version=status.candidate.label if status.candidate else "",
+            stable_version=status.stable.label if status.stable else "",
+        )
+
+    def _counting(self, view: RolloutView, arm: VersionStatus | None, versions: Versions) -> tuple[Pod, ...]:
+        content = versions.contents.get(arm.version) if arm is not None else None
+        if arm is None or content is None:
+            return ()
+        port = content.runtime.port
+        if versions.external(arm.version):
+            return tuple(Pod(a.name, a.ip, port) for a in self.addresses(view, arm.pool, port))
+        pods = []
+        for pod in self.pods(view, arm.pool):
+            status = pod.get("status") or {}
+            if status.get("podIP") and status.get("phase") == "Running":
+                started = status.get("startTime")
+                begun = parse_time(started) if started else None
+                pods.append(Pod(pod["metadata"]["name"], status["podIP"], port, begun))
+        return tuple(pods)
+
+    def seen(self, view: RolloutView) -> Seen:
+        """What the traffic adapters look at."""
+        space = view.namespace
+        labels = {LABEL_ROLLOUT: label_value(view.name)}
+        return Seen(
+            gateway_api=HTTP_ROUTES not in self._missing(),
+            routes=_by_name(self._cache.select(HTTP_ROUTES, space)),
+            gateways={(g["metadata"]["namespace"], g["metadata"]["name"]): g for g in self._cache.select(GATEWAYS)},
+            gateway_classes=_by_name(self._cache.select(GATEWAY_CLASSES)),
+            services=_by_name(self._cache.select(SERVICES, space)),
+            slices=self._cache.select(ENDPOINT_SLICES, space, labels),
+            pods=self._cache.select(PODS, space, labels),
+        )
+
+    def requests(self, view: RolloutView) -> tuple[Request, ...]:
+        """ActionRequests for the Rollout that have no result yet."""
+        found = []
+        for obj in self._cache.select(ACTION_REQUESTS, view.namespace):
+            if obj["spec"]["rolloutRef"]["name"] != view.name or (obj.get("status") or {}).get("phase"):
+                continue
+            try:
+                spec = ActionRequestSpec.model_validate(obj["spec"])
+            except ValidationError:
+                continue
+            found.append(Request(obj["metadata"]["uid"], obj["metadata"]["name"], spec, spec.requester or ""))
+        return tuple(found)
+
+    def recorded(self, view: RolloutView) -> dict[int, str]:
+        """Records of this very Rollout (not of a namesake before it): release → hash."""
+        records = self._cache.select(ROLLOUT_RECORDS, view.namespace, {LABEL_ROLLOUT: label_value(view.name)})
+        return {r["spec"]["release"]: r["spec"]["hash"] for r in records if r["spec"]["rolloutUid"] == view.uid}
+
+
+def _by_name(objects: list[KubeObject]) -> dict[str, KubeObject]:
+    return {obj["metadata"]["name"]: obj for obj in objects}
+
+
+def _content(obj: KubeObject | None) -> ModelVersionSpec | None:
+    if obj is None:
+        return None
+    try:
+        return ModelVersionSpec.model_validate(obj["spec"])
+    except ValidationError:
+        return None

@@ -1,0 +1,222 @@
+"""Reconciling a Rollout: observe, decide, act, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from weir.api.base import format_time
+from weir.api.modelversion import ModelVersionSpec
+from weir.api.rolloutstatus import RolloutStatus
+from weir.controller.act import Actor, NotYet, Scene, write_problem
+from weir.controller.declarations import first_error
+from weir.controller.memory import Memories, Memory, must_write
+from weir.controller.metrics import ReleaseMetrics
+from weir.controller.observe import Observer, Versions, view_of
+from weir.controller.runtime.cache import Cache, StaleGuard
+from weir.controller.runtime.events import EventWriter
+from weir.controller.runtime.resources import ROLLOUTS, KubeObject, ObjectKey
+from weir.controller.runtime.telemetry import ReconcileScope
+from weir.controller.warmth import Warmth
+from weir.evidence.collector import Collector
+from weir.release.conditions import invalid_spec
+from weir.release.decide import decide
+from weir.release.decision import Decision
+from weir.release.desired import share_key
+from weir.release.observation import Observation, RolloutView
+from weir.traffic.adapter import Seen, adapter_for
+
+_SOON = 0.05
+"""Seconds after which a look is repeated that came too early for the watches."""
+
+
+class RolloutReconciler:
+    """Brings one Rollout forward; everything that is decided is decided in ``weir.release``."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        guard: StaleGuard,
+        observer: Observer,
+        actor: Actor,
+        collector: Collector,
+        warmth: Warmth,
+        events: EventWriter,
+        metrics: ReleaseMetrics,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """``wall``: seconds since the epoch."""
+        self._cache = cache
+        self._guard = guard
+        self._observer = observer
+        self._actor = actor
+        self._collector = collector
+        self._warmth = warmth
+        self._events = events
+        self._metrics = metrics
+        self._wall = wall
+        self._memories = Memories()
+        self._uids: dict[ObjectKey, str] = {}
+        self._planned: dict[ObjectKey, float] = {}
+
+    async def __call__(self, key: ObjectKey, scope: ReconcileScope) -> float | None:
+        """One look; returns the seconds until the next, if time alone can change anything."""
+        obj = self._cache.get(ROLLOUTS, key.namespace, key.name)
+        if obj is None:
+            self._forget(key)
+            return None
+        if self._guard.is_stale(key):
+            return _SOON
+        self._uids[key] = obj["metadata"]["uid"]
+        try:
+            view = view_of(obj)
+        except ValidationError as error:
+            await self._invalid(obj, first_error(error))
+            return None
+        memory = self._memories.of(view.uid)
+        status = self._memories.recall(obj)
+        versions, seen = self._observer.versions(view, status), self._observer.seen(view)
+        now = self._wall()
+        self._late(key, now)
+        decision = decide(view, status, self._observe(key, view, status, versions, seen, memory), now)
+        scope.annotate(release=str(decision.status.release), stage=_stage(decision.status))
+        try:
+            await self._act(Scene(view, obj, versions, seen, memory), key, decision, scope)
+        except NotYet:
+            return _SOON
+        return self._next(key, decision, now)
+
+    def _observe(
+        self,
+        key: ObjectKey,
+        view: RolloutView,
+        status: RolloutStatus,
+        versions: Versions,
+        seen: Seen,
+        memory: Memory,
+    ) -> Observation:
+        adapter, place = adapter_for(view), (key.namespace, key.name)
+        blocker = adapter.plan(view, seen)
+        route, fight = adapter.observe(view, seen), write_problem(memory, "HTTPRoute")
+        collected = self._collector.collecting(place)
+        return Observation(
+            target=versions.target,
+            target_problem=versions.problem,
+            blockers=(blocker,) if blocker is not None else (),
+            write_problem=write_problem(memory),
+            pools=self._observer.pools(view, status, versions),
+            route=route if fight is None else replace(route, problem=fight),
+            windows=self._collector.windows(
+                place, {g.name: g.window_end for g in status.gates if g.window_end is not None}
+            ),
+            share=self._collector.share(place) if collected == share_key(status) else None,
+            warmed=self._warmth.warmed(key),
+            warmup_problem=self._warmth.problem(key),
+            requests=self._observer.requests(view),
+            recorded=self._observer.recorded(view),
+        )
+
+    async def _act(self, scene: Scene, key: ObjectKey, decision: Decision, scope: ReconcileScope) -> None:
+        """Intent first, then the cluster, then the papers; each may be cut off anywhere and is done again."""
+        view, obj, memory, desired = scene.view, scene.obj, scene.memory, decision.desired
+        if desired.finalizer and not view.deleting:
+            obj = await self._actor.finalizer(obj, wanted=True)
+        stored = RolloutStatus.model_validate(obj.get("status") or {})
+        now = self._wall()
+        if must_write(stored, decision.status, now - memory.stored_at):
+            await self._actor.status(obj, decision.status.to_dict())
+            memory.stored_at = now
+        memory.status = decision.status
+        self._measure(view, scene.versions, decision)
+        self._background(scene, key, decision)
+        await self._actor.cluster(scene, desired)
+        await self._actor.record(view, desired, scope.traceparent)
+        await self._actor.results(view, desired, format_time(now))
+        for event in decision.events:
+            await self._events.emit(
+                obj,
+                reason=event.reason,
+                action=event.reason,
+                note=event.message,
+                key=event.key,
+                type_="Warning" if event.warning else "Normal",
+                traceparent=scope.traceparent,
+            )
+        if not desired.finalizer:
+            await self._actor.restore(scene)
+            await self._actor.finalizer(obj, wanted=False)
+
+    def _background(self, scene: Scene, key: ObjectKey, decision: Decision) -> None:
+        """Starts and stops what runs beside the loop: evidence, warm-up, synthetic traffic."""
+        view, desired, place = scene.view, decision.desired, (key.namespace, key.name)
+        if desired.collect is not None:
+            pods = self._observer.arms(view, decision.status, scene.versions)
+            self._collector.watch(place, desired.collect, tuple(view.spec.gates), view.spec.metrics, pods)
+        else:
+            self._collector.forget(place)
+        content = self._candidate_content(scene, decision)
+        if desired.warm_up is not None and content is not None:
+            needed = next((i.replicas for i in desired.pools if i.pool == desired.warm_up), 1)
+            pods_up = self._observer.addresses(view, desired.warm_up, content.runtime.port)
+            if pods_up and (len(pods_up) >= needed or content.runtime.service_ref is not None):
+                self._warmth.want(key, desired.warm_up, pods_up, content)
+        elif desired.warm_up is None:
+            self._warmth.cool(key)
+        blue_green = view.spec.strategy.blue_green
+        if desired.synthetic is not None and content is not None and blue_green is not None:
+            pool, port = desired.synthetic, content.runtime.port
+            rate = float(blue_green.preview.requests_per_second)
+            self._warmth.preview(key, pool, lambda: self._observer.addresses(view, pool, port), content, rate)
+        else:
+            self._warmth.no_preview(key)
+
+    @staticmethod
+    def _candidate_content(scene: Scene, decision: Decision) -> ModelVersionSpec | None:
+        candidate = decision.status.candidate
+        return scene.versions.contents.get(candidate.version) if candidate is not None else None
+
+    def _measure(self, view: RolloutView, versions: Versions, decision: Decision) -> None:
+        content = versions.contents.get(view.spec.version_ref.name)
+        self._metrics.show(view, content.model if content is not None else "", decision.status)
+        for event in decision.events:
+            self._metrics.decisions.labels(view.namespace, view.name, event.reason).inc()
+            if event.reason.startswith("Release") and event.reason != "ReleaseStarted":
+                outcome = event.reason.removeprefix("Release")
+                self._metrics.releases.labels(view.namespace, view.name, outcome).inc()
+
+    def _late(self, key: ObjectKey, now: float) -> None:
+        planned = self._planned.pop(key, None)
+        if planned is not None:
+            self._metrics.overdue.labels(key.namespace, key.name).set(max(0.0, now - planned))
+
+    def _next(self, key: ObjectKey, decision: Decision, now: float) -> float | None:
+        if decision.wake_at is None:
+            return None
+        self._planned[key] = decision.wake_at
+        return max(0.0, decision.wake_at - now)
+
+    async def _invalid(self, obj: KubeObject, message: str) -> None:
+        """A spec that cannot be read changes nothing but the conditions; stable goes on serving."""
+        stored = RolloutStatus.model_validate(obj.get("status") or {})
+        status = invalid_spec(stored, obj["metadata"].get("generation", 1), message, self._wall())
+        if status != stored:
+            await self._actor.status(obj, status.to_dict())
+
+    def _forget(self, key: ObjectKey) -> None:
+        self._collector.forget((key.namespace, key.name))
+        self._warmth.cool(key)
+        self._warmth.no_preview(key)
+        self._metrics.forget(key.namespace, key.name)
+        self._planned.pop(key, None)
+        self._guard.forget(key)
+        uid = self._uids.pop(key, None)
+        if uid is not None:
+            self._memories.forget(uid)
+
+
+def _stage(status: RolloutStatus) -> str:
+    return status.stage.name if status.stage is not None else ""

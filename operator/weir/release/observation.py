@@ -1,0 +1,138 @@
+"""What the shell saw of the world: the only input of a decision besides spec, status and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+from weir.api.actionrequest import ActionRequestSpec
+from weir.api.rollout import RolloutSpec
+from weir.api.rolloutstatus import Counts
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the way. ``terminal``: it stays until somebody changes an object; else it may pass by itself."""
+
+    reason: str
+    message: str
+    terminal: bool = False
+
+
+@dataclass(frozen=True)
+class Target:
+    """The version that the spec asks for. ``revision`` identifies what would run; ``pool`` is derived from it."""
+
+    version: str
+    label: str
+    digest: str
+    revision: str
+    pool: str
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pods of one version: a Deployment and its Service, or a Service that the user runs (``external``).
+
+    ``ready`` counts pods that answer through the Service (ready endpoints), ``desired`` the Deployment's replicas.
+    ``problem`` names why pods are missing (image, quota, artifact digest, crash loop …).
+    """
+
+    name: str
+    desired: int = 0
+    ready: int = 0
+    external: bool = False
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """What the traffic adapter observed.
+
+    ``weights``: pool → percent as written in the route, empty when nothing is routed yet. ``accepted``: the gateway
+    took the current generation of the route (every relevant parent). ``granularity``: smallest step in percent.
+    ``problem``: what is wrong with the route or its gateway (missing, not accepted, claimed by another, lacking
+    features).
+    """
+
+    weights: Mapping[str, int] = field(default_factory=dict)
+    accepted: bool = False
+    granularity: int = 1
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Counts of one gate in one span of time, both arms (seconds since the epoch; spans of a gate never overlap).
+
+    ``stable`` is None where the stage gives stable no traffic or its counts could not be read; ``value`` is for
+    threshold gates. ``error`` says why the window cannot be used; such a window never counts for anything but Error.
+    """
+
+    gate: str
+    start: float
+    end: float
+    candidate: Counts = field(default_factory=Counts)
+    stable: Counts | None = None
+    value: Decimal | None = None
+    error: str | None = None
+    query: str = ""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Requests that each arm served since the current weights were accepted, as the data plane counted them."""
+
+    candidate: int = 0
+    stable: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """An ActionRequest that has no result yet."""
+
+    uid: str
+    name: str
+    spec: ActionRequestSpec
+    requester: str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything a decision may look at."""
+
+    target: Target | None = None
+    target_problem: Problem | None = None
+    blockers: tuple[Problem, ...] = ()
+    write_problem: Problem | None = None
+    """Why the API server does not take an object of ours (quota, policy, missing RBAC, a field it refuses)."""
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    route: Route = field(default_factory=Route)
+    windows: tuple[Window, ...] = ()
+    share: Share | None = None
+    warmed: frozenset[str] = frozenset()
+    warmup_problem: Problem | None = None
+    requests: tuple[Request, ...] = ()
+    recorded: Mapping[int, str] = field(default_factory=dict)
+    """Release number → hash, of the RolloutRecords that exist for this Rollout."""
+
+    def pool(self, name: str) -> Pool:
+        """The pool of that name; one without pods where it does not exist."""
+        return self.pools.get(name, Pool(name))
+
+
+@dataclass(frozen=True)
+class RolloutView:
+    """The Rollout's own desired state."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    spec: RolloutSpec
+    deleting: bool = False
+
+
+Arm = Literal["stable", "candidate"]

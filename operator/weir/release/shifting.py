@@ -1,0 +1,291 @@
+"""A running release: preflight, warm-up, and the stages of its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from weir.api.base import seconds
+from weir.api.gate import Gate
+from weir.api.rolloutstatus import GateStatus, Outcome, Verdict
+from weir.release.capacity import safe_weight
+from weir.release.gates import fresh, judge
+from weir.release.observation import Problem
+from weir.release.plan import Stage, required_replicas
+from weir.release.traffic import SETTLE, intended, share_problem, written
+from weir.release.turn import Turn
+
+
+def progress(turn: Turn, *, promote: Callable[[Turn], None]) -> bool:
+    """One transition of a running release; safety first, in every phase, paused or not."""
+    if _superseded(turn):
+        return True
+    _judge(turn)
+    if turn.status.force is None:
+        failed = next((g for g in turn.status.gates if g.verdict is Verdict.FAIL), None)
+        if failed is not None:
+            turn.end(Outcome.ROLLED_BACK, "GateFailed", f"gate {failed.name}: {failed.message}")
+            return True
+    if _replanned(turn):
+        return True
+    if not turn.paused and turn.status.deadline is not None and turn.now >= turn.status.deadline:
+        waited = turn.status.message or "no progress"
+        turn.end(
+            Outcome.ROLLED_BACK, "ProgressDeadlineExceeded", f"no progress within {_deadline_text(turn)}: {waited}"
+        )
+        return True
+    stage = turn.stage
+    if stage is None:
+        return _prepare(turn)
+    return _stage(turn, stage, promote)
+
+
+def _deadline_text(turn: Turn) -> str:
+    return turn.view.spec.progress_deadline
+
+
+def _deadline(turn: Turn) -> float:
+    """Seconds since the epoch; what is set during a pause counts from its start, since it moves by all of it later."""
+    since = turn.now if turn.status.paused_at is None else turn.status.paused_at
+    return since + seconds(turn.view.spec.progress_deadline)
+
+
+def _replanned(turn: Turn) -> bool:
+    """Finds the release's place in a plan that was changed under it: never a greater share than it has earned.
+
+    That is the last stage of the new plan with no more weight than the current one, else its first stage.
+    """
+    state, plan = turn.status.stage, turn.plan
+    if state is None or state.index < 0:
+        return False
+    if state.index < len(plan) and plan[state.index].name == state.name:
+        return False
+    earned = [index for index, stage in enumerate(plan) if stage.weight <= state.weight]
+    turn.enter(earned[-1] if earned else 0, _deadline(turn), why="the plan was changed: ")
+    return True
+
+
+def _superseded(turn: Turn) -> bool:
+    target, candidate, stable = turn.obs.target, turn.status.candidate, turn.status.stable
+    if target is None or candidate is None or target.revision == candidate.revision:
+        return False
+    if stable is not None and target.revision == stable.revision:
+        turn.end(Outcome.REVERTED, "Reverted", f"versionRef went back to {stable.label}")
+    else:
+        turn.end(Outcome.SUPERSEDED, "Superseded", f"versionRef went on to {target.label}")
+    return True
+
+
+def _prepare(turn: Turn) -> bool:
+    """Preflight and warm-up: no traffic reaches the candidate here."""
+    candidate = turn.status.candidate
+    if candidate is None:
+        return False
+    if turn.obs.target is None and turn.obs.target_problem is not None:
+        turn.hold(turn.obs.target_problem)
+        return False
+    blocker = next(iter(turn.obs.blockers), turn.obs.write_problem)
+    if blocker is not None:
+        turn.hold(blocker)
+        return False
+    turn.release_hold()
+    if turn.status.deadline is None:
+        turn.set(deadline=_deadline(turn))
+    if turn.paused:
+        return False
+    pool, first = turn.obs.pool(candidate.pool), turn.plan[0]
+    needed = required_replicas(turn.view.spec, first)
+    if not _enough(turn, first):
+        why = f": {pool.problem.message}" if pool.problem else ""
+        turn.say(f"{pool.ready} of {needed} pods of {candidate.label} ready{why}")
+        return False
+    if candidate.pool not in turn.obs.warmed:
+        problem = turn.obs.warmup_problem
+        turn.say(f"warming up {candidate.label}" + (f": {problem.message}" if problem else ""))
+        return False
+    turn.enter(0, _deadline(turn))
+    return True
+
+
+def _enough(turn: Turn, stage: Stage) -> bool:
+    """Whether the candidate's ready pods can carry the stage's weight, a preview the full load."""
+    if stage.kind == "Preview":
+        return turn.candidate_carries >= 100
+    candidate = turn.status.candidate
+    ready = turn.obs.pool(candidate.pool).ready if candidate else 0
+    external = candidate is not None and turn.obs.pool(candidate.pool).external
+    if external:
+        return ready > 0
+    return ready >= required_replicas(turn.view.spec, stage) and turn.candidate_carries >= min(stage.weight, 100)
+
+
+def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
+    last = len(turn.plan) - 1
+    index = turn.status.stage.index if turn.status.stage else 0
+    if turn.status.force is not None and index != last and not turn.paused:
+        turn.enter(last, _deadline(turn))
+        return True
+    if not _weight_in_place(turn, stage):
+        return False
+    if not _observed(turn, stage):
+        return bool(turn.status.stage and turn.status.stage.evidence_from is not None)
+    if turn.paused:
+        turn.say("paused")
+        return False
+    if turn.status.force is None and not _passed(turn, stage):
+        return turn.status.ending is not None
+    if index == last:
+        promote(turn)
+    else:
+        turn.enter(index + 1, _deadline(turn))
+    return True
+
+
+def _weight_in_place(turn: Turn, stage: Stage) -> bool:
+    """Capacity first, then the weight, then the gateway's word for it; whatever is missing stops the evidence."""
+    enough = _enough(turn, stage)
+    if stage.weight > turn.status.weight and (turn.paused or not enough):
+        wanted = turn.status.weight
+    else:
+        wanted = stage.weight
+    weight = safe_weight(wanted, turn.status.weight, turn.candidate_carries, _stable_carries(turn))
+    if weight != turn.status.weight:
+        turn.set(weight=weight)
+        _restart_evidence(turn)
+    if weight > stage.weight:
+        _restart_evidence(turn)
+        turn.say(f"stable's ready pods carry {turn.stable_carries} % of the traffic, so the candidate keeps {weight} %")
+        return False
+    if weight < stage.weight or not enough:
+        _restart_evidence(turn)
+        candidate = turn.status.candidate
+        pool = turn.obs.pool(candidate.pool if candidate else "")
+        why = f": {pool.problem.message}" if pool.problem else ""
+        turn.say(f"{pool.ready} of {required_replicas(turn.view.spec, stage)} candidate pods ready{why}")
+        return False
+    weights = intended(turn.status, serving=True)
+    if weights is not None and written(turn.obs.route, weights) and turn.obs.route.accepted:
+        return True
+    _restart_evidence(turn)
+    problem = turn.obs.route.problem
+    turn.say(f"waiting for the gateway to take {weight} %" + (f": {problem.message}" if problem else ""))
+    return False
+
+
+def _stable_carries(turn: Turn) -> int:
+    return turn.stable_carries if turn.status.stable is not None else 100
+
+
+def _restart_evidence(turn: Turn) -> None:
+    """Traffic is not as the stage wants it: what was counted is void, and the deadline runs again."""
+    stage = turn.status.stage
+    if stage is not None and (stage.accepted_at is not None or stage.evidence_from is not None):
+        turn.set(stage=stage.model_copy(update={"accepted_at": None, "evidence_from": None}))
+        planned, before = turn.stage, {g.name: g for g in turn.status.gates}
+        turn.set(gates=[fresh(g, before.get(g.name)) for g in turn.gates(planned)] if planned is not None else [])
+    turn.release_hold()  # what held the release was said of that evidence
+    if turn.status.deadline is None:
+        turn.set(deadline=_deadline(turn))
+
+
+def _observed(turn: Turn, stage: Stage) -> bool:
+    """Evidence starts only when the data plane shows the share that the route promises; False while it just starts."""
+    state = turn.status.stage
+    if state is None:
+        return False
+    if state.evidence_from is not None:
+        return True
+    if state.accepted_at is None:
+        state = state.model_copy(update={"accepted_at": turn.now})
+        turn.set(stage=state)
+    accepted_at = state.accepted_at or turn.now
+    if stage.judged and turn.now < accepted_at + SETTLE:
+        turn.say("letting the data plane settle")
+        turn.wake(accepted_at + SETTLE)
+        return False
+    if stage.kind == "Traffic" and any(g.template.startswith("http-") for g in turn.view.spec.gates):
+        if turn.obs.share is None:
+            turn.say("waiting for the request counters of both versions")
+            return False
+        settled, problem = share_problem(turn.obs.share, stage.weight, turn.obs.route.granularity)
+        if not settled:
+            turn.set(deadline=None)  # few requests are a reason to wait, not to roll back
+            turn.say(problem)
+            return False
+        if problem:
+            if turn.status.deadline is None:
+                turn.set(deadline=_deadline(turn))
+            turn.say(problem)
+            return False
+    turn.set(stage=state.model_copy(update={"evidence_from": turn.now}), deadline=None)
+    return False
+
+
+def _judge(turn: Turn) -> None:
+    """Lets every gate look at the windows it has not seen."""
+    stage, state = turn.stage, turn.status.stage
+    if stage is None or state is None or not stage.judged or state.evidence_from is None:
+        return
+    before = {g.name: g for g in turn.status.gates}
+    judged = []
+    for gate in turn.gates(stage):
+        windows = [w for w in turn.obs.windows if w.gate == gate.name and w.start >= state.evidence_from - 0.001]
+        judged.append(judge(gate, before.get(gate.name) or fresh(gate), windows, comparative=turn.compares(stage)))
+    turn.set(gates=judged)
+
+
+def _passed(turn: Turn, stage: Stage) -> bool:
+    """Whether time and every gate allow the next stage; else says what is missing, or holds."""
+    state = turn.status.stage
+    since = state.evidence_from if state is not None else None
+    if since is None:
+        return False
+    if turn.stable_unhealthy and turn.view.spec.rollback.on_stable_unhealthy == "Hold":
+        ready = turn.obs.pool(turn.status.stable.pool).ready if turn.status.stable else 0
+        turn.hold(Problem("StableUnhealthy", f"stable has {ready} ready pods, too few for its share of the traffic"))
+        return False
+    if turn.obs.target is None and turn.obs.target_problem is not None:
+        turn.hold(turn.obs.target_problem)
+        return False
+    states = {g.name: g for g in turn.status.gates}
+    open_gates = [g for g in turn.gates(stage) if not _is_pass(states.get(g.name))]
+    for gate in open_gates:
+        if _overdue(turn, gate, states.get(gate.name), since):
+            return False
+    if turn.status.ending is not None:
+        return False
+    turn.release_hold()
+    ends = since + stage.min_duration
+    if turn.now < ends:
+        turn.wake(ends)
+        turn.say(f"{stage.name}: gates are watched for {stage.min_duration:g} s")
+        return False
+    if open_gates:
+        waiting = "; ".join(f"{g.name}: {_text(states.get(g.name))}" for g in open_gates)
+        turn.say(f"{stage.name}: waiting for {waiting}")
+        return False
+    return True
+
+
+def _is_pass(state: GateStatus | None) -> bool:
+    return state is not None and state.verdict is Verdict.PASS
+
+
+def _text(state: GateStatus | None) -> str:
+    return state.message if state is not None else "no evidence yet"
+
+
+def _overdue(turn: Turn, gate: Gate, state: GateStatus | None, since: float) -> bool:
+    """Applies the gate's policy once ``maxWait`` has passed without a Pass; True when the release must not go on."""
+    due = since + seconds(gate.max_wait)
+    if turn.now < due:
+        turn.wake(due)
+        return False
+    verdict = state.verdict if state is not None else Verdict.NO_DATA
+    policy = gate.on_error if verdict is Verdict.ERROR else gate.on_insufficient
+    message = f"gate {gate.name} gave no Pass within {gate.max_wait}: {_text(state)}"
+    reason = "GateError" if verdict is Verdict.ERROR else "GateInsufficient"
+    if policy == "Rollback":
+        turn.end(Outcome.ROLLED_BACK, reason, message)
+    else:
+        turn.hold(Problem(reason, message))
+    return True

@@ -1,0 +1,230 @@
+"""One turn of the machine: the status while it is being worked out, and what is to be said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from weir.api.gate import Gate
+from weir.api.rolloutstatus import (
+    DecisionEntry,
+    Ending,
+    FailedRevision,
+    Hold,
+    Measurement,
+    Outcome,
+    Phase,
+    RolloutStatus,
+    StageStatus,
+    VersionStatus,
+)
+from weir.release.capacity import carried
+from weir.release.decision import Event, RequestResult
+from weir.release.gates import applies, fresh, measurement
+from weir.release.observation import Observation, Problem, RolloutView, Target
+from weir.release.plan import WARM_UP, Stage, stages
+
+STICKY = (Outcome.ROLLED_BACK, Outcome.ABORTED)
+"""Outcomes after which the same candidate is not tried again until somebody asks."""
+
+_MAX_DECISIONS = 100
+_MAX_MESSAGE = 1024
+
+
+@dataclass
+class Turn:
+    """Mutable only within one call of ``decide``; nothing of it outlives the call."""
+
+    view: RolloutView
+    status: RolloutStatus
+    obs: Observation
+    now: float
+    events: list[Event] = field(default_factory=list)
+    results: list[RequestResult] = field(default_factory=list)
+    wakes: list[float] = field(default_factory=list)
+
+    def set(self, **fields: Any) -> None:
+        """Changes fields of the status."""
+        self.status = self.status.model_copy(update=fields)
+
+    def note(
+        self,
+        phase: Phase,
+        reason: str,
+        message: str,
+        *,
+        actor: str = "weir",
+        evidence: Sequence[Measurement] = (),
+        warning: bool = False,
+    ) -> None:
+        """Appends to the decision log and says it as an Event; the log keeps its first half and its newest half."""
+        stage = self.status.stage.name if self.status.stage else ""
+        entry = DecisionEntry(
+            at=self.now,
+            phase=phase,
+            stage=stage,
+            weight=self.status.weight,
+            reason=reason,
+            message=message[:_MAX_MESSAGE],
+            actor=actor,
+            evidence=list(evidence),
+        )
+        log = list(self.status.decisions)
+        if len(log) >= _MAX_DECISIONS:
+            del log[_MAX_DECISIONS // 2]
+        self.set(decisions=[*log, entry])
+        key = f"{self.status.release}/{len(log)}/{reason}"  # the same decision taken again makes the same Event
+        self.events.append(Event(reason, message[:_MAX_MESSAGE], key, warning))
+
+    def settle_log(self) -> None:
+        """Gives the newest entry of this turn the weight that the turn ended with: the weight after the decision."""
+        status = self.status
+        if not self.events or status.candidate is None or not status.decisions:
+            return
+        last = status.decisions[-1]
+        if last.weight != status.weight:
+            self.set(decisions=[*status.decisions[:-1], last.model_copy(update={"weight": status.weight})])
+
+    def wake(self, at: float | None) -> None:
+        """Asks to be called again at that time, if it lies ahead."""
+        if at is not None and at > self.now:
+            self.wakes.append(at)
+
+    def say(self, message: str) -> None:
+        """Tells people what is being waited for."""
+        self.set(message=message[:_MAX_MESSAGE])
+
+    def hold(self, problem: Problem) -> None:
+        """Stops advancing for that reason; its start is kept while the reason stays."""
+        message = problem.message[:_MAX_MESSAGE]
+        old = self.status.hold
+        since = old.since if old is not None and old.reason == problem.reason else self.now
+        self.set(hold=Hold(reason=problem.reason, message=message, since=since), message=message)
+
+    def release_hold(self) -> None:
+        """Nothing is in the way any more."""
+        self.set(hold=None)
+
+    # What the plan says
+
+    @property
+    def plan(self) -> tuple[Stage, ...]:
+        """Stages of the current release."""
+        return stages(self.view.spec, first=self.status.stable is None)
+
+    @property
+    def stage(self) -> Stage | None:
+        """The planned stage the release is in, None during warm-up.
+
+        Where the plan became shorter and the release has not found its place in it yet, the last stage.
+        """
+        if self.status.stage is None or self.status.stage.index < 0:
+            return None
+        plan = self.plan
+        return plan[min(self.status.stage.index, len(plan) - 1)]
+
+    @property
+    def paused(self) -> bool:
+        """Whether somebody paused the Rollout."""
+        return self.view.spec.paused or self.status.pause is not None
+
+    @property
+    def candidate_carries(self) -> int:
+        """Percent of full traffic that the candidate's ready pods can carry."""
+        return self._carries(self.status.candidate)
+
+    @property
+    def stable_carries(self) -> int:
+        """Percent of full traffic that stable's ready pods can carry."""
+        return self._carries(self.status.stable)
+
+    def _carries(self, version: VersionStatus | None) -> int:
+        return carried(self.obs.pool(version.pool), self.view.spec.replicas) if version is not None else 0
+
+    @property
+    def stable_unhealthy(self) -> bool:
+        """Whether stable has too few ready pods for its share of the traffic."""
+        return self.status.stable is not None and self.stable_carries < 100 - self.status.weight
+
+    def compares(self, stage: Stage) -> bool:
+        """Whether the candidate is compared with stable in that stage; never with a broken one when fixing forward."""
+        fix_forward = self.view.spec.rollback.on_stable_unhealthy == "FixForward"
+        return stage.comparative and not (fix_forward and self.stable_unhealthy)
+
+    def gates(self, stage: Stage) -> tuple[Gate, ...]:
+        """Gates that have something to ask in that stage."""
+        if not stage.judged:
+            return ()
+        return tuple(g for g in self.view.spec.gates if applies(g, comparative=self.compares(stage)))
+
+    # Moves
+
+    def start(self, target: Target) -> None:
+        """Begins a release of the target."""
+        candidate = VersionStatus(
+            version=target.version,
+            label=target.label,
+            digest=target.digest,
+            revision=target.revision,
+            pool=target.pool,
+        )
+        self.set(
+            release=self.status.release + 1,
+            release_started_at=self.now,
+            candidate=candidate,
+            stage=StageStatus(index=-1, name=WARM_UP, weight=0, started_at=self.now),
+            weight=0,
+            gates=[],
+            decisions=[],
+            hold=None,
+            force=None,
+            ending=None,
+            retained=[r for r in self.status.retained if r.revision != target.revision],
+            deadline=None,
+        )
+        stable = self.status.stable
+        over = f" over {stable.label}" if stable is not None else ", the first version"
+        self.note(Phase.PREFLIGHT, "ReleaseStarted", f"release {self.status.release} of {target.label}{over}")
+
+    def enter(self, index: int, deadline: float, *, why: str = "") -> None:
+        """Enters a stage of the plan: evidence starts anew, failed looks of the release are kept."""
+        stage = self.plan[index]
+        evidence = [measurement(g) for g in self.status.gates]
+        before = {g.name: g for g in self.status.gates}
+        self.set(
+            stage=StageStatus(index=index, name=stage.name, weight=stage.weight, started_at=self.now),
+            gates=[fresh(gate, before.get(gate.name)) for gate in self.gates(stage)],
+            hold=None,
+            deadline=deadline,
+        )
+        phase = Phase.BAKE if stage.kind == "Bake" else Phase.SHIFTING
+        actor = self.status.force.by if self.status.force else "weir"
+        reached = f"{why}entering {stage.name}: {stage.weight} % of requests to {self._label}"
+        self.note(phase, "StageEntered", reached, evidence=evidence, actor=actor)
+
+    def end(self, outcome: Outcome, reason: str, message: str, *, actor: str = "weir") -> None:
+        """Begins to end the release: traffic goes back to stable before anything else."""
+        self.set(
+            ending=Ending(outcome=outcome, reason=reason, message=message[:_MAX_MESSAGE], since=self.now),
+            hold=None,
+            force=None,
+            deadline=None,
+        )
+        candidate = self.status.candidate
+        if outcome in STICKY and candidate is not None:
+            failed = FailedRevision(
+                revision=candidate.revision,
+                version=candidate.version,
+                release=self.status.release,
+                reason=reason,
+                message=message[:_MAX_MESSAGE],
+            )
+            others = [f for f in self.status.failed if f.revision != candidate.revision]
+            self.set(failed=[failed, *others][:10])
+        evidence = [measurement(g) for g in self.status.gates]
+        self.note(Phase.ROLLING_BACK, reason, message, evidence=evidence, warning=outcome in STICKY, actor=actor)
+
+    @property
+    def _label(self) -> str:
+        return self.status.candidate.label if self.status.candidate else ""

@@ -1,0 +1,329 @@
+"""One bad object for every rule of every kind, and the exact answer that the API server must give."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.api import objects as o
+
+DELETE = object()
+
+
+def edited(spec: o.Spec, changes: dict[str, Any]) -> o.Spec:
+    """A copy of the spec with values set (or with DELETE removed) at dotted paths; numbers are list positions."""
+    copy = deepcopy(spec)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        node: Any = copy
+        for key in parents:
+            node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
+        if value is DELETE:
+            del node[last]
+        elif isinstance(node, list):
+            node[int(last) : int(last) + 1] = [value]
+        else:
+            node[last] = value
+    return copy
+
+
+@dataclass(frozen=True)
+class Bad:
+    """``changes`` make the good ``base`` bad (with ``update`` once it is stored); ``at`` is the field to be blamed."""
+
+    kind: str
+    at: str
+    message: str
+    changes: dict[str, Any]
+    base: o.Spec = field(repr=False)
+    update: bool = False
+    name: str | None = None
+
+    @property
+    def id(self) -> str:
+        """A readable name for the test's parameter."""
+        how = "+".join(f"{path}{'-' if value is DELETE else ''}" for path, value in self.changes.items())
+        return f"{self.kind}: {how or self.name}"
+
+    @property
+    def bad(self) -> o.Spec:
+        """The spec that must be refused."""
+        return edited(self.base, self.changes)
+
+
+DURATION = "must be a positive duration of at most '8760h' (a year), such as '30s', '5m' or '1h30m'"
+OPTIONAL_DURATION = "must be a duration of at most '8760h' (a year), such as '0s', '30s', '5m' or '1h30m'"
+NUMBER = "must be a decimal string such as '1.5'"
+RATIO = "must be a decimal string between '0' and '1', such as '0.05' for five percent"
+DIGEST = "must be 'sha256:' and 64 lower-case hexadecimal digits; `sha256sum FILE` prints them"
+NAME = "must be a Kubernetes object name: lower-case letters, digits, '-' and '.'"
+TIME = "must be a time after 1970, such as '2030-12-31T23:59:59Z'"
+LABEL = "must be a short name: lower-case letters, digits and '-'"
+
+
+def _model_version() -> list[Bad]:
+    def bad(at: str, message: str, changes: dict[str, Any], base: o.Spec = o.MODEL_VERSION) -> Bad:
+        return Bad("ModelVersion", at, message, changes, base)
+
+    full = o.MODEL_VERSION_FULL
+    one_runtime = "set exactly one of `image` (Weir runs the pods) and `serviceRef` (you run them)"
+    of_image = "`command`, `args`, `env` and `resources` belong to `image`; remove them or replace `serviceRef`"
+    service = o.MODEL_VERSION_SERVICE
+    cases = [
+        bad("spec.model", LABEL, {"model": "Digits_1"}),
+        bad("spec.model", LABEL, {"model": "a.b"}),
+        bad("spec.runtime.serviceRef.name", NAME, {"runtime.serviceRef.name": "Digits!"}, service),
+        bad("spec.artifact.digest", DIGEST, {"artifact.digest": "sha256:abc"}, full),
+        bad("spec.artifact.digest", DIGEST, {"artifact.digest": o.DIGEST.upper()}, full),
+        bad("spec.runtime.warmup.timeout", DURATION, {"runtime.warmup.timeout": "0s"}, full),
+        bad("spec.runtime.warmup.timeout", DURATION, {"runtime.warmup.timeout": "1d"}, full),
+        bad("spec.runtime.warmup.timeout", DURATION, {"runtime.warmup.timeout": "-5s"}, full),
+        bad("spec.support.retiredAfter", TIME, {"support.retiredAfter": "0000-01-01T00:00:00Z"}, full),
+        bad("spec.evaluations[0].value", NUMBER, {"evaluations.0.value": "97%"}, full),
+        bad("spec.evaluations[0].value", NUMBER, {"evaluations.0.value": "NaN"}, full),
+        bad(
+            "spec.artifact.uri",
+            "`uri` must start with http://, https://, s3://, oci:// or pvc://",
+            {"artifact.uri": "file:///etc/shadow"},
+            full,
+        ),
+        bad("spec.runtime", one_runtime, {"runtime.image": DELETE}),
+        bad("spec.runtime", one_runtime, {"runtime.image": "registry.example/digits:1"}, service),
+        bad("spec.runtime", of_image, {"runtime.command": ["serve"]}, service),
+        bad("spec.runtime", of_image, {"runtime.args": ["-v"]}, service),
+        bad("spec.runtime", of_image, {"runtime.env": [{"name": "A"}]}, service),
+        bad("spec.runtime", of_image, {"runtime.resources": {}}, service),
+        bad("spec.bundle", "parts in `bundle` must differ in kind or name", {"bundle.1.kind": "Tokenizer"}, full),
+    ]
+    changed: dict[str, tuple[dict[str, Any], ...]] = {
+        "model": ({"model": "letters"},),
+        "version": ({"version": "2"},),
+        "artifact": ({"artifact.digest": o.OTHER_DIGEST}, {"artifact": DELETE}),
+        "runtime": (
+            {"runtime.image": "registry.example/other:1"},
+            {"runtime.resources.limits.memory": "1Gi"},
+            {"runtime.resources.limits": DELETE},
+        ),
+        "bundle": ({"bundle.0.digest": o.OTHER_DIGEST}, {"bundle": DELETE}),
+        "provenance": ({"provenance.seed": 43}, {"provenance": DELETE}),
+        "contracts": ({"contracts.request": "other"}, {"contracts": DELETE}),
+        "evaluations": ({"evaluations.0.value": "0.98"}, {"evaluations": DELETE}),
+    }
+    optional = ("artifact", "bundle", "provenance", "contracts", "evaluations")
+    added = [(o.MODEL_VERSION, name, {name: full[name]}) for name in optional]
+    edits = [(full, name, changes) for name, all_changes in changed.items() for changes in all_changes]
+    for base, name, changes in [*edits, *added]:
+        message = f"`{name}` is immutable: create a new ModelVersion instead"
+        cases.append(Bad("ModelVersion", f"spec.{name}", message, changes, base, update=True))
+    return cases
+
+
+def _gates() -> list[Bad]:
+    def bad(gate: o.Spec, at: str, message: str, changes: dict[str, Any]) -> Bad:
+        base = {**o.ROLLOUT_GATEWAY, "gates": [gate]}
+        return Bad("Rollout", f"spec.gates[0]{at}", message, {f"gates.0.{k}": v for k, v in changes.items()}, base)
+
+    bound = "set a bound: `max` or `maxRatioToStable`, or for the threshold template `max` or `min`"
+    minimum = "`min` belongs to the threshold template; the others count bad requests, so use `max`"
+    ratio = "`maxRatioToStable` does not work with the threshold template; use 'custom' with bad and total counts"
+    share = "`max` is a share of requests between '0' and '1', such as '0.05' for five percent"
+    above_zero = "`maxRatioToStable` must be greater than '0', such as '1.5' for half as many again as stable"
+    over = "`over` (the latency bound, such as '250ms') is required by http-latency and by no other template"
+    counts = "`bad` and `total` (two counting queries) are required by the custom template and by no other"
+    query = "`query` is required by the threshold template and by no other"
+    http, latency, custom, threshold = o.HTTP_GATE, o.LATENCY_GATE, o.CUSTOM_GATE, o.THRESHOLD_GATE
+    return [
+        bad(http, "", bound, {"max": DELETE}),
+        bad(threshold, "", bound, {"max": DELETE, "min": DELETE}),
+        bad(http, ".min", minimum, {"min": "0.01"}),
+        bad(threshold, ".maxRatioToStable", ratio, {"maxRatioToStable": "1.5"}),
+        bad(http, ".max", share, {"max": "5"}),
+        bad(http, ".max", share, {"max": "-0.1"}),
+        bad(threshold, ".min", "`min` must not be greater than `max`", {"min": "101"}),
+        bad(latency, ".maxRatioToStable", above_zero, {"maxRatioToStable": "0"}),
+        bad(latency, ".over", over, {"over": DELETE}),
+        bad(http, ".over", over, {"over": "250ms"}),
+        bad(custom, "", counts, {"bad": DELETE}),
+        bad(custom, "", counts, {"total": DELETE}),
+        bad(http, "", counts, {"bad": "bad_total"}),
+        bad(threshold, ".query", query, {"query": DELETE}),
+        bad(http, ".query", query, {"query": "up"}),
+        bad(http, ".name", LABEL, {"name": "Errors!"}),
+        bad(http, ".max", NUMBER, {"max": "five"}),
+        bad(http, ".interval", DURATION, {"interval": "0s"}),
+    ]
+
+
+def _rollout() -> list[Bad]:
+    def bad(at: str, message: str, changes: dict[str, Any], base: o.Spec = o.ROLLOUT) -> Bad:
+        return Bad("Rollout", at, message, changes, base)
+
+    gateway, blue_green = o.ROLLOUT_GATEWAY, o.ROLLOUT_BLUE_GREEN
+    rise = "weights in `steps` must rise from step to step, such as 10, 25, 50; 100 is added at the end by itself"
+    name = (
+        "the name of a Rollout must start with a letter, hold only lower-case letters, digits and '-', and have at "
+        "most 50 characters: Services are named after it"
+    )
+    one_strategy, one_traffic = (
+        "set exactly one of `canary` and `blueGreen`",
+        "set exactly one of `gateway` and `service`",
+    )
+    one_route = "set exactly one of `parentRefs` (Weir owns the HTTPRoute) and `routeRef` (you keep it)"
+    source = "gates of the templates gateway-errors, custom and threshold need `metrics.prometheus`"
+    needing = ({**o.HTTP_GATE, "template": "gateway-errors"}, o.CUSTOM_GATE, o.THRESHOLD_GATE)
+    return [
+        *(Bad("Rollout", "", name, {}, o.ROLLOUT, name=text) for text in ("1-digits", "digits.v1", "d" * 51)),
+        bad("spec.versionRef.name", NAME, {"versionRef.name": "Digits 1"}),
+        bad("spec.progressDeadline", DURATION, {"progressDeadline": "soon"}),
+        bad("spec.rollback.keepFor", OPTIONAL_DURATION, {"rollback.keepFor": "1 hour"}),
+        bad("spec.rollback.keepFor", OPTIONAL_DURATION, {"rollback.keepFor": "8761h"}),
+        bad("spec.progressDeadline", DURATION, {"progressDeadline": "8760h1ms"}),
+        bad("spec.strategy.canary.steps", rise, {"strategy.canary.steps": [{"weight": 50}, {"weight": 25}]}),
+        bad("spec.strategy.canary.steps", rise, {"strategy.canary.steps": [{"weight": 50}, {"weight": 50}]}),
+        bad("spec.strategy", one_strategy, {"strategy.canary": DELETE}),
+        bad("spec.strategy", one_strategy, {"strategy.blueGreen": {}}),
+        bad("spec.traffic", one_traffic, {"traffic.service": DELETE}),
+        bad("spec.traffic", one_traffic, {"traffic.service": {}}, gateway),
+        bad("spec.traffic.gateway", one_route, {"traffic.gateway.parentRefs": DELETE}, gateway),
+        bad("spec.traffic.gateway", one_route, {"traffic.gateway.parentRefs": [{"name": "web"}]}, blue_green),
+        bad(
+            "spec.traffic.gateway.hostnames",
+            "`hostnames` belong to the HTTPRoute that you keep; remove them here",
+            {"traffic.gateway.hostnames": ["digits.example.com"]},
+            blue_green,
+        ),
+        bad(
+            "spec.metrics.prometheus.address",
+            "`address` must be a URL such as http://prometheus.monitoring:9090",
+            {"metrics.prometheus.address": "prometheus:9090"},
+            gateway,
+        ),
+        bad("spec.metrics", "set at most one of `scrape` and `prometheus`", {"metrics.scrape": {}}, gateway),
+        *(bad("spec.gates", source, {"gates": [gate]}) for gate in needing),
+        bad(
+            "spec",
+            "a preview hostname needs `traffic.gateway`; remove `strategy.blueGreen.preview.hostname`",
+            {"traffic": {"service": {}}},
+            blue_green,
+        ),
+        *_gates(),
+    ]
+
+
+def _records_and_actions() -> list[Bad]:
+    sealed = "a RolloutRecord is sealed and cannot be changed"
+    fixed = "an ActionRequest cannot be changed; create a new one"
+
+    def action(at: str, message: str, changes: dict[str, Any], update: bool = False) -> Bad:
+        return Bad("ActionRequest", at, message, changes, o.ACTION_PAUSE, update)
+
+    return [
+        Bad("RolloutRecord", "spec", sealed, {"outcome": "Promoted"}, o.RECORD, update=True),
+        Bad("RolloutRecord", "spec", sealed, {"decisions.0.evidence.0.candidate.bad": 0}, o.RECORD, update=True),
+        Bad("RolloutRecord", "spec", sealed, {"gates": DELETE}, o.RECORD, update=True),
+        action("spec", fixed, {"reason": "other"}, update=True),
+        action("spec", fixed, {"expect": DELETE}, update=True),
+        action("spec.duration", "`duration` belongs to the action Pause", {"action": "Resume"}),
+        action("spec.duration", DURATION, {"duration": "0s"}),
+        action("spec.rolloutRef.name", NAME, {"rolloutRef.name": "-"}),
+        action("spec.expect.stage", "Too long: may not be more than 253 bytes", {"expect.stage": "x" * 254}),
+    ]
+
+
+def _data_contract() -> list[Bad]:
+    full, source = o.CONTRACT_FULL, o.CONTRACT_SOURCE
+
+    def bad(at: str, message: str, changes: dict[str, Any], base: o.Spec = full, update: bool = False) -> Bad:
+        return Bad("DataContract", at, message, changes, base, update)
+
+    standard = "`apiVersion` must name a version 3 of the Open Data Contract Standard, such as 'v3.1.0'"
+    document = "`kind` of the document must be 'DataContract'"
+    identity = "`id` is required by the Open Data Contract Standard: give the contract a stable identifier"
+    version = "`version` is required by the Open Data Contract Standard: give the document a version such as '1.0.0'"
+    content = "a version of a contract never changes: raise `version` together with the change"
+    one_document = "set exactly one of `odcs` (the document itself) and `source` (where it is)"
+    one_source = "set exactly one of `configMapRef` and `oci`"
+    reference = "`reference` is required by the baseline Reference and by no other"
+    environment = "`environment` of a server must be the name of one of `environments`"
+    return [
+        bad("spec.odcs.apiVersion", standard, {"odcs.apiVersion": DELETE}),
+        bad("spec.odcs.apiVersion", standard, {"odcs.apiVersion": "v2.2.2"}),
+        bad("spec.odcs.kind", document, {"odcs.kind": DELETE}),
+        bad("spec.odcs.kind", document, {"odcs.kind": "DataProduct"}),
+        bad("spec.odcs.id", identity, {"odcs.id": DELETE}),
+        bad("spec.odcs.id", identity, {"odcs.id": ""}),
+        bad("spec.odcs.version", version, {"odcs.version": DELETE}),
+        bad("spec.odcs.version", version, {"odcs.version": ""}),
+        bad("spec.odcs.version", content, {"odcs.schema.0.properties.0.logicalType": "integer"}, update=True),
+        bad("spec.odcs.version", content, {"odcs.schema.0.properties.0.logicalTypeOptions.minimum": 1}, update=True),
+        bad("spec.odcs.version", content, {"odcs.team": {"name": "data"}}, update=True),
+        bad("spec", one_document, {"odcs": DELETE}),
+        bad("spec", one_document, {"odcs": o.ODCS}, source),
+        bad("spec.source", one_source, {"source.configMapRef": DELETE}, source),
+        bad("spec.source", one_source, {"source.oci": "oci://registry.example/orders:1"}, source),
+        bad(
+            "spec.source.oci",
+            "`oci` must start with oci://, such as oci://registry.example/contracts/orders:1.0.0",
+            {"source.configMapRef": DELETE, "source.oci": "registry.example/orders:1"},
+            source,
+        ),
+        bad("spec.source.digest", DIGEST, {"source.digest": "md5:1"}, source),
+        bad("spec.engine.image", "`image` is required by the engine type Custom", {"engine.image": DELETE}),
+        bad("spec.engine.timeout", DURATION, {"engine.timeout": "0s"}),
+        bad(
+            "spec.schedule.cron",
+            "`cron` must have five fields, such as '0 * * * *' for every hour",
+            {"schedule.cron": "hourly"},
+        ),
+        bad("spec.freshness.warnAfter", "`warnAfter` must be shorter than `failAfter`", {"freshness.warnAfter": "90m"}),
+        bad("spec.drift[0].reference", reference, {"drift.0.reference": "2026-01"}),
+        bad("spec.drift[1].reference", reference, {"drift.1.reference": DELETE}),
+        bad("spec.drift[0].warn", "`warn` must be less than `fail`", {"drift.0.warn": "0.25"}),
+        bad("spec.drift[0].fail", NUMBER, {"drift.0.fail": "0,25"}),
+        bad("spec.drift[0].name", LABEL, {"drift.0.name": "Amount"}),
+        bad(
+            "spec.parity",
+            "set at least one of `profile` and `rowReplay`",
+            {"parity.profile": DELETE, "parity.rowReplay": DELETE},
+        ),
+        bad("spec.compatibility.waivers[0].expires", TIME, {"compatibility.waivers.0.expires": "9999-12-31T23:59:59Z"}),
+        bad("spec.parity.against.name", NAME, {"parity.against.name": "A"}),
+        bad("spec.parity.rowReplay.maxMismatchRatio", RATIO, {"parity.rowReplay.maxMismatchRatio": "5"}),
+        bad("spec.servers", environment, {"servers.0.environment": "staging"}),
+        bad("spec.servers", environment, {"environments": DELETE}),
+    ]
+
+
+def _agent_policy() -> list[Bad]:
+    def bad(at: str, message: str, changes: dict[str, Any]) -> Bad:
+        return Bad("AgentPolicy", at, message, changes, o.POLICY_FULL)
+
+    namespace = "`namespace` is required by the kind ServiceAccount and by no other"
+    quorum = "`quorum` is required by the tier Approve and by no other"
+    shrink = "`factor` must be at least '1': a cooldown never shrinks after a failure"
+    cooldown, approval = "spec.actions[0].cooldown", "spec.actions[0].approval"
+    return [
+        bad("spec.subjects[0].namespace", namespace, {"subjects.0.namespace": DELETE}),
+        bad("spec.subjects[2].namespace", namespace, {"subjects.2.namespace": "agents"}),
+        bad(f"{cooldown}.base", "`base` must not be longer than `max`", {"actions.0.cooldown.base": "61m"}),
+        bad(f"{cooldown}.factor", shrink, {"actions.0.cooldown.factor": "0.5"}),
+        bad(f"{approval}.quorum", quorum, {"actions.0.approval.quorum": DELETE}),
+        bad(f"{approval}.quorum", quorum, {"actions.0.approval.tier": "Notify"}),
+        bad("spec.damping.reuseBelow", "`reuseBelow` must be less than `suppressAt`", {"damping.reuseBelow": 6000}),
+        bad("spec.rules", "`action` of each of `rules` must be one of `actions`", {"rules.0.action": "Retrain"}),
+        bad("spec.selector.names[0]", NAME, {"selector.names.0": "Digits"}),
+        bad("spec.override.verb", LABEL, {"override.verb": "Override"}),
+        bad("spec.retention", DURATION, {"retention": "30d"}),
+        bad("spec.rules[0].for", OPTIONAL_DURATION, {"rules.0.for": "5 minutes"}),
+        bad("spec.actions[0].bounds.maxCostPerDay", NUMBER, {"actions.0.bounds.maxCostPerDay": "$5"}),
+    ]
+
+
+RULES: tuple[Bad, ...] = (
+    *_model_version(),
+    *_rollout(),
+    *_records_and_actions(),
+    *_data_contract(),
+    *_agent_policy(),
+)

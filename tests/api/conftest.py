@@ -1,0 +1,112 @@
+"""A real API server with the CRDs of this checkout, one for the whole run."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from kubernetes import client, config
+
+from weir.api import API_VERSION, GROUP, VERSION
+from weir.api.crds import crd
+from weir.api.kinds import KINDS, Kind
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "hack"))
+
+KIND = {kind.name: kind for kind in KINDS}
+
+
+class Server(Protocol):
+    """What the tests need of an API server."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Kubeconfig of an administrator."""
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Output of kubectl, run as administrator; raises when it fails."""
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real API server without our CRDs."""
+    from devcluster.api import ApiServer
+
+    with ApiServer(tmp_path_factory.mktemp("api-server")) as server:
+        yield server
+
+
+@dataclass
+class Refused(Exception):
+    """The server's answer to a bad object: pairs of field and message."""
+
+    causes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Creates and changes objects of our kinds in one namespace; every field is checked strictly."""
+
+    api: client.CustomObjectsApi
+    namespace: str
+
+    def manifest(self, kind: Kind, spec: dict[str, Any], name: str | None = None) -> dict[str, Any]:
+        """The object as a user would write it."""
+        metadata = {"name": name or f"t-{uuid.uuid4().hex[:12]}", "namespace": self.namespace}
+        return {"apiVersion": API_VERSION, "kind": kind.name, "metadata": metadata, "spec": spec}
+
+    def create(self, kind: Kind, spec: dict[str, Any], name: str | None = None, dry_run: bool = False) -> Any:
+        """Creates an object and returns what was stored; raises Refused."""
+        options = {"dry_run": "All"} if dry_run else {}
+        return self._call(
+            self.api.create_namespaced_custom_object,
+            kind,
+            body=self.manifest(kind, spec, name),
+            field_validation="Strict",
+            **options,
+        )
+
+    def replace(self, kind: Kind, stored: dict[str, Any], spec: dict[str, Any]) -> Any:
+        """Replaces the spec of a stored object; raises Refused."""
+        body = {**stored, "spec": spec}
+        name = stored["metadata"]["name"]
+        return self._call(
+            self.api.replace_namespaced_custom_object, kind, name=name, body=body, field_validation="Strict"
+        )
+
+    def set_status(self, kind: Kind, stored: dict[str, Any], status: dict[str, Any]) -> Any:
+        """Writes the status of a stored object; raises Refused."""
+        name = stored["metadata"]["name"]
+        body = {**stored, "status": status}
+        return self._call(self.api.replace_namespaced_custom_object_status, kind, name=name, body=body)
+
+    def _call(self, method: Callable[..., Any], kind: Kind, **arguments: Any) -> Any:
+        try:
+            return method(group=GROUP, version=VERSION, namespace=self.namespace, plural=kind.plural, **arguments)
+        except client.ApiException as error:
+            if error.status != 422:
+                raise
+            causes = json.loads(error.body)["details"].get("causes", ())
+            raise Refused(tuple((c.get("field", ""), c["message"]) for c in causes)) from error
+
+
+@pytest.fixture(scope="session")
+def objects(api_server: Server) -> Objects:
+    """Our kinds, served, and a namespace of our own."""
+    configuration = client.Configuration()
+    config.load_kube_config(str(api_server.kubeconfig), client_configuration=configuration)
+    connection = client.ApiClient(configuration)
+    definitions = "---\n".join(json.dumps(crd(kind)) + "\n" for kind in KINDS)
+    api_server.kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", "-f", "-", stdin=definitions)
+    names = [f"crd/{kind.crd_name}" for kind in KINDS]
+    api_server.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+    namespace = f"weir-{uuid.uuid4().hex[:8]}"
+    client.CoreV1Api(connection).create_namespace({"metadata": {"name": namespace}})
+    return Objects(client.CustomObjectsApi(connection), namespace)

@@ -1,0 +1,292 @@
+"""Good objects of every kind: small ones, and ones that set everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Spec = dict[str, Any]
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+OTHER_DIGEST = "sha256:" + "fedcba9876543210" * 4
+TIME = "2026-01-02T03:04:05.678Z"
+
+MODEL_VERSION: Spec = {"model": "digits", "version": "1.0.0", "runtime": {"image": "registry.example/digits:1"}}
+
+MODEL_VERSION_FULL: Spec = {
+    "model": "digits",
+    "version": "2.0.0-rc_1",
+    "artifact": {
+        "uri": "s3://models/digits/2",
+        "digest": DIGEST,
+        "signature": "s3://models/digits/2.sigstore",
+        "credentials": {"name": "models-read"},
+    },
+    "runtime": {
+        "image": "registry.example/digits@" + DIGEST,
+        "command": ["serve"],
+        "args": ["--workers", "2"],
+        "env": [{"name": "LOG_LEVEL", "value": "info"}, {"name": "EMPTY"}],
+        "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "256Mi"}},
+        "port": 9000,
+        "protocol": "OpenInference",
+        "modelName": "digits",
+        "warmup": {"requests": 5, "path": "/v2/models/digits/infer", "body": "{}", "timeout": "5s"},
+    },
+    "bundle": [
+        {"kind": "Tokenizer", "name": "tokens", "uri": "s3://models/tokens", "digest": DIGEST},
+        {"kind": "Config", "name": "tokens", "uri": "s3://models/config", "digest": DIGEST},
+    ],
+    "provenance": {
+        "code": "https://git.example/digits@4f2c",
+        "data": [{"name": "digits", "snapshot": "2026-01-01", "digest": DIGEST, "interval": "2025-01-01/P1Y"}],
+        "features": [{"name": "pixels", "revision": "7"}],
+        "hyperparameters": {"alpha": "0.1", "solver": "lbfgs"},
+        "seed": 42,
+        "environment": "requirements.txt@4f2c",
+        "parents": ["digits-1"],
+    },
+    "contracts": {"request": "digits-in", "response": "digits-out", "trainedOn": ["digits-data"]},
+    "evaluations": [
+        {"name": "held-out", "dataset": "digits", "metric": "accuracy", "value": "0.97", "interval": "0.95-0.99"}
+    ],
+    "support": {"deprecatedAfter": TIME, "retiredAfter": TIME, "replacedBy": "digits-3"},
+}
+
+MODEL_VERSION_SERVICE: Spec = {"model": "digits", "version": "1", "runtime": {"serviceRef": {"name": "digits-v1"}}}
+
+ROLLOUT: Spec = {
+    "versionRef": {"name": "digits-1"},
+    "traffic": {"service": {}},
+    "strategy": {"canary": {"steps": [{"weight": 50}]}},
+}
+
+HTTP_GATE: Spec = {"name": "errors", "template": "http-errors", "max": "0.05"}
+LATENCY_GATE: Spec = {"name": "latency", "template": "http-latency", "over": "250ms", "maxRatioToStable": "1.5"}
+CUSTOM_GATE: Spec = {"name": "custom", "template": "custom", "bad": "bad_total", "total": "all_total", "max": "0.1"}
+THRESHOLD_GATE: Spec = {"name": "queue", "template": "threshold", "query": "queue_depth", "min": "-1", "max": "100"}
+
+ROLLOUT_GATEWAY: Spec = {
+    "versionRef": {"name": "digits-1"},
+    "replicas": 3,
+    "template": {"spec": {"containers": [{"name": "model", "resources": {}}]}},
+    "traffic": {
+        "gateway": {
+            "parentRefs": [{"name": "web", "namespace": "gateways", "sectionName": "http", "port": 80}],
+            "hostnames": ["digits.example.com"],
+            "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+        }
+    },
+    "strategy": {
+        "canary": {
+            "steps": [{"weight": 10, "minDuration": "30s"}, {"weight": 25}, {"weight": 100, "minDuration": "1h30m"}],
+            "bake": "5m",
+        }
+    },
+    "gates": [HTTP_GATE, LATENCY_GATE, CUSTOM_GATE, THRESHOLD_GATE],
+    "metrics": {
+        "prometheus": {"address": "http://prometheus.monitoring:9090", "interval": "5s", "timeout": "2s"},
+        "names": {"requests": "requests_total"},
+    },
+    "rollback": {"keepFor": "0s", "drain": "1s", "historyLimit": 0, "onStableUnhealthy": "FixForward"},
+    "progressDeadline": "3m",
+    "paused": True,
+}
+
+ROLLOUT_BLUE_GREEN: Spec = {
+    "versionRef": {"name": "digits-1"},
+    "traffic": {"gateway": {"routeRef": {"name": "digits"}}},
+    "strategy": {"blueGreen": {"preview": {"hostname": "preview.digits.example.com"}}},
+    "gates": [HTTP_GATE],
+    "metrics": {"scrape": {"port": 9090, "path": "/metrics", "interval": "1s"}},
+}
+
+ROLLOUT_BLUE_GREEN_EMPTY: Spec = {**ROLLOUT, "strategy": {"blueGreen": {}}}
+
+VERSION_STATUS: Spec = {
+    "version": "digits-2",
+    "label": "2.0.0",
+    "digest": DIGEST,
+    "revision": "abc123",
+    "pool": "digits-abc123",
+}
+
+RECORD: Spec = {
+    "rollout": "digits",
+    "rolloutUid": "6f1c9f0e-0000-4000-8000-000000000000",
+    "release": 3,
+    "outcome": "RolledBack",
+    "reason": "GateFailed",
+    "message": "errors: 12 of 100 requests failed",
+    "candidate": VERSION_STATUS,
+    "startedAt": TIME,
+    "finishedAt": TIME,
+    "gates": [HTTP_GATE],
+    "decisions": [
+        {
+            "at": TIME,
+            "phase": "RollingBack",
+            "reason": "GateFailed",
+            "message": "errors failed",
+            "evidence": [
+                {"gate": "errors", "verdict": "Fail", "candidate": {"bad": 12, "total": 100}, "value": "0.12"}
+            ],
+        }
+    ],
+    "hash": DIGEST,
+}
+
+ACTION: Spec = {"action": "Abort", "rolloutRef": {"name": "digits"}, "reason": "wrong labels"}
+ACTION_PAUSE: Spec = {
+    "action": "Pause",
+    "rolloutRef": {"name": "digits"},
+    "reason": "on-call wants to look",
+    "requester": "ada",
+    "duration": "15m",
+    "expect": {"release": 3, "stage": "Traffic(25)", "weight": 25},
+}
+
+ODCS: Spec = {
+    "apiVersion": "v3.1.0",
+    "kind": "DataContract",
+    "id": "orders",
+    "version": "1.0.0",
+    "status": "active",
+    "description": {"purpose": None, "usage": "features"},
+    "servers": [{"server": "lake", "type": "s3", "location": "s3://lake/orders/*.parquet"}],
+    "schema": [
+        {
+            "name": "orders",
+            "physicalName": "orders",
+            "properties": [
+                {"name": "amount", "logicalType": "number", "logicalTypeOptions": {"minimum": 0.5}},
+                {"name": "label", "logicalType": "string"},
+                {"name": "at", "logicalType": "timestamp", "properties": [{"name": "zone"}]},
+            ],
+        }
+    ],
+}
+
+CONTRACT: Spec = {"odcs": ODCS, "roles": ["Features"]}
+
+CONTRACT_FULL: Spec = {
+    "odcs": ODCS,
+    "roles": ["TrainingInput", "ServingInput", "Features", "Label", "Prediction"],
+    "environments": [{"name": "training"}, {"name": "serving", "exclude": ["orders.label"]}],
+    "engine": {
+        "type": "Custom",
+        "image": "registry.example/checks:1",
+        "resources": {"limits": {"memory": "1Gi"}},
+        "timeout": "5m",
+        "serviceAccountName": "checks",
+        "sampling": {"rows": 100000, "seed": 7},
+    },
+    "servers": [
+        {
+            "name": "lake",
+            "odcsServer": "lake",
+            "environment": "training",
+            "secretRef": {"name": "lake-read"},
+            "partition": "dt = '{{date}}'",
+        }
+    ],
+    "schedule": {"cron": "0 * * * *", "maxAge": "2h"},
+    "freshness": {"element": "orders.at", "warnAfter": "1h", "failAfter": "1h30m"},
+    "drift": [
+        {"name": "amount", "property": "orders.amount", "warn": "0.1", "fail": "0.25"},
+        {
+            "name": "label",
+            "property": "orders.label",
+            "method": "LInfinity",
+            "baseline": "Reference",
+            "reference": "2026-01",
+            "fail": "0.2",
+        },
+    ],
+    "parity": {
+        "against": {"name": "orders-serving"},
+        "profile": [{"property": "orders.amount", "fail": "0.1"}],
+        "rowReplay": {"sample": 1000, "joinKey": "id", "tolerance": "0.001", "maxMismatchRatio": "0.01"},
+    },
+    "semantics": [
+        {
+            "property": "orders.amount",
+            "unit": "EUR",
+            "vocabularyDigest": DIGEST,
+            "transformDigest": DIGEST,
+            "embedding": {"model": "e5", "dimensions": 384},
+            "eventTime": "orders.at",
+            "availableAt": "orders.at",
+        }
+    ],
+    "rules": [{"name": "few-nulls", "cel": "metrics.orders.nullRatio.amount < 0.01", "message": "too many nulls"}],
+    "compatibility": {
+        "mode": "FullTransitive",
+        "against": ["ServedBy"],
+        "allow": ["Widening"],
+        "onUnknown": "Block",
+        "waivers": [{"ruleId": "R3", "path": "orders.label", "reason": "agreed", "approvedBy": "ada", "expires": TIME}],
+    },
+    "enforcement": {"onFail": "Rollback", "onUnknown": "WarnOnly"},
+}
+
+CONTRACT_SOURCE: Spec = {
+    "source": {"configMapRef": {"name": "orders"}, "digest": DIGEST},
+    "roles": ["TrainingInput"],
+}
+
+POLICY: Spec = {
+    "subjects": [{"name": "tuner", "namespace": "agents"}],
+    "actions": [{"action": "Rollback"}],
+}
+
+POLICY_FULL: Spec = {
+    "mode": "Audit",
+    "paused": False,
+    "subjects": [
+        {"kind": "ServiceAccount", "name": "tuner", "namespace": "agents", "priority": 10},
+        {"kind": "ServiceAccount", "name": "tuner", "namespace": "agents-2"},
+        {"kind": "Group", "name": "agents"},
+    ],
+    "selector": {"names": ["digits"], "matchLabels": {"team": "vision"}},
+    "actions": [
+        {
+            "action": "Promote",
+            "bounds": {"maxStep": 20, "maxTrafficPercent": 50, "maxGpus": 1, "maxCostPerDay": "12.5"},
+            "budget": {"limit": 5, "window": "1h"},
+            "cooldown": {"base": "10m", "max": "1h", "factor": "1.5"},
+            "approval": {"tier": "Approve", "quorum": 2, "verb": "approve", "expiresAfter": "30m"},
+            "evidence": ["errors"],
+        },
+        {"action": "Rollback"},
+    ],
+    "rules": [{"name": "drift", "when": "signals.drift > 0.2", "for": "5m", "action": "Rollback", "reason": "drift"}],
+    "exploration": {"maxTrafficPercent": 10, "maxRequests": 1000, "window": "24h"},
+    "concurrency": {"perTarget": 1, "total": 3},
+    "damping": {"penalty": 1000, "halfLife": "15m", "suppressAt": 6000, "reuseBelow": 750, "maxSuppress": "1h"},
+    "loop": {"maxDepth": 3, "maxRepeats": 2, "window": "1h"},
+    "blastRadius": {"maxUnhealthyPercent": 40, "maxAffectedPercent": 20},
+    "fallback": {
+        "onAgentSilent": {"after": "10m", "action": "StableOnly"},
+        "onUnknown": "Freeze",
+        "ladder": ["Freeze", "StableOnly"],
+    },
+    "override": {"verb": "override"},
+    "retention": "168h",
+}
+
+GOOD: tuple[tuple[str, str, Spec], ...] = (
+    ("ModelVersion", "minimal", MODEL_VERSION),
+    ("ModelVersion", "full", MODEL_VERSION_FULL),
+    ("ModelVersion", "service", MODEL_VERSION_SERVICE),
+    ("Rollout", "minimal", ROLLOUT),
+    ("Rollout", "gateway", ROLLOUT_GATEWAY),
+    ("Rollout", "blue-green", ROLLOUT_BLUE_GREEN),
+    ("Rollout", "blue-green-empty", ROLLOUT_BLUE_GREEN_EMPTY),
+    ("RolloutRecord", "record", RECORD),
+    ("ActionRequest", "abort", ACTION),
+    ("ActionRequest", "pause", ACTION_PAUSE),
+    ("DataContract", "minimal", CONTRACT),
+    ("DataContract", "full", CONTRACT_FULL),
+    ("DataContract", "source", CONTRACT_SOURCE),
+    ("AgentPolicy", "minimal", POLICY),
+    ("AgentPolicy", "full", POLICY_FULL),
+)

@@ -1,0 +1,212 @@
+"""Random interleavings of edits, faults and time against every promise of the release machine."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.properties.cluster import Cluster, Quality, blue_green, canary, gate, make_spec
+from tests.properties.invariants import settles, watched
+from weir.release.observation import Problem
+
+VERSIONS = ("v1", "v2", "v3")
+STRATEGIES: tuple[dict[str, Any], ...] = (
+    canary(10, 50),
+    canary(50),
+    canary(5, 25, 50, 75, min_duration="5s"),
+    canary(30, min_duration="60s", bake="5s"),
+    blue_green(),
+)
+GATES: tuple[list[dict[str, Any]], ...] = (
+    [gate()],
+    [gate(max=None, maxRatioToStable="2"), gate("slow", template="http-latency", over="100ms", consecutiveSuccess=2)],
+    [gate("value", template="threshold", max="10", query="up"), gate(failureLimit=1)],
+    [gate("patient", maxWait="40s", onInsufficient="Rollback", onError="Rollback")],
+    [gate("gateway", template="gateway-errors", maxWait="40s")],
+)
+
+
+class Release(RuleBasedStateMachine):
+    """One Rollout, lived through by all that can happen to it."""
+
+    @initialize(
+        strategy=st.sampled_from(STRATEGIES),
+        gates=st.sampled_from(GATES),
+        replicas=st.integers(1, 4),
+        forward=st.booleans(),
+        served=st.booleans(),
+    )
+    def begin(
+        self, strategy: dict[str, Any], gates: list[dict[str, Any]], replicas: int, forward: bool, served: bool
+    ) -> None:
+        rollback = {"keepFor": "60s", "historyLimit": 1, "onStableUnhealthy": "FixForward" if forward else "Hold"}
+        spec = make_spec(strategy=strategy, gates=gates, replicas=replicas, rollback=rollback)
+        self.cluster = watched(Cluster(spec))
+        if served:
+            self.cluster.run()
+            self.cluster.release("v2")
+
+    # The operator
+
+    @rule(stale=st.integers(0, 3))
+    def look(self, stale: int) -> None:
+        self.cluster.reconcile(stale=stale)
+
+    @rule(at=st.integers(0, 6))
+    def crash(self, at: int) -> None:
+        self.cluster.reconcile(crash_at=at)
+
+    @rule(at=st.integers(0, 6))
+    def lose_a_write(self, at: int) -> None:
+        self.cluster.reconcile(fail_at=at)
+
+    @rule()
+    def restart(self) -> None:
+        self.cluster.restart()
+
+    # The world as it should be; several rules, so that releases get somewhere
+
+    @rule(turns=st.integers(1, 6))
+    def go_well(self, turns: int) -> None:
+        for _ in range(turns):
+            decision = self.cluster.reconcile()
+            self.cluster.all_ready()
+            self.cluster.accept()
+            self.cluster.reconcile()
+            if decision.wake_at is not None:
+                self.cluster.pass_time(min(10.0, max(0.0, decision.wake_at - self.cluster.now)))
+
+    @rule()
+    def everything_is_ready(self) -> None:
+        self.cluster.all_ready()
+        self.cluster.accept()
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 10.0, 31.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.cluster.pass_time(seconds)
+
+    @rule(seconds=st.sampled_from([59.0, 205.0, 3600.0]))
+    def the_clock_jumps(self, seconds: float) -> None:
+        self.cluster.pass_time(seconds)
+
+    @rule()
+    def wake(self) -> None:
+        decision = self.cluster.reconcile()
+        if decision.wake_at is not None:
+            self.cluster.pass_time(decision.wake_at - self.cluster.now)
+            self.cluster.reconcile()
+
+    # The world as it is
+
+    @rule(data=st.data(), count=st.integers(0, 4))
+    def pods_come_and_go(self, data: st.DataObject, count: int) -> None:
+        if self.cluster.pools:
+            self.cluster.ready(data.draw(st.sampled_from(sorted(self.cluster.pools))), count)
+
+    @rule(works=st.booleans())
+    def gateway(self, works: bool) -> None:
+        self.cluster.gateway_works = works
+        if not works:
+            self.cluster.refuse()
+
+    @rule(version=st.sampled_from(VERSIONS), quality=st.sampled_from(list(Quality)))
+    def version_behaves(self, version: str, quality: Quality) -> None:
+        self.cluster.quality[version] = quality
+
+    @rule(right=st.booleans())
+    def gateway_keeps_shares(self, right: bool) -> None:
+        self.cluster.share_right = right
+
+    @rule(blocked=st.booleans())
+    def preflight(self, blocked: bool) -> None:
+        self.cluster.blockers = (Problem("GatewayNotFound", "there is no gateway", terminal=True),) if blocked else ()
+
+    @rule(version=st.sampled_from(VERSIONS), there=st.booleans())
+    def version_comes_and_goes(self, version: str, there: bool) -> None:
+        self.cluster.versions = self.cluster.versions | {version} if there else self.cluster.versions - {version}
+
+    # People
+
+    @rule(version=st.sampled_from(VERSIONS))
+    def edit_version(self, version: str) -> None:
+        self.cluster.release(version)
+
+    @rule(replicas=st.integers(1, 4))
+    def edit_replicas(self, replicas: int) -> None:
+        self.cluster.edit(replicas=replicas)
+
+    @rule(strategy=st.sampled_from(STRATEGIES))
+    def edit_plan(self, strategy: dict[str, Any]) -> None:
+        self.cluster.edit(strategy=strategy)
+
+    @rule(paused=st.booleans())
+    def edit_paused(self, paused: bool) -> None:
+        self.cluster.edit(paused=paused)
+
+    @rule()
+    def edit_template(self) -> None:
+        self.cluster.template = 1 - self.cluster.template
+        self.cluster.generation += 1
+
+    @rule()
+    def edit_a_label(self) -> None:
+        self.cluster.generation += 1
+
+    @rule(action=st.sampled_from(["Promote", "Abort", "Retry", "Resume"]))
+    def ask(self, action: str) -> None:
+        self.cluster.ask(action)
+
+    @rule(duration=st.sampled_from([None, "20s", "1000s"]))
+    def ask_for_a_pause(self, duration: str | None) -> None:
+        self.cluster.ask("Pause", **({"duration": duration} if duration else {}))
+
+    @precondition(lambda self: not self.cluster.deleting and self.cluster.records)
+    @rule(sure=st.integers(0, 9))
+    def delete(self, sure: int) -> None:
+        if sure == 0:
+            self.cluster.deleting = True
+
+    # What must hold between decisions, too
+
+    @invariant()
+    def traffic_has_a_pool(self) -> None:
+        for pool, weight in self.cluster.route.weights.items():
+            assert not weight or pool in self.cluster.pools, f"{pool} has {weight} % of the traffic and is gone"
+
+    @invariant()
+    def traffic_has_pods(self) -> None:
+        """Weir itself takes no pods from a pool that the route still sends requests to."""
+        for pool, weight in self.cluster.route.weights.items():
+            assert not weight or self.cluster.pools[pool].desired, f"{pool} has {weight} % of the traffic and no pods"
+
+    def teardown(self) -> None:
+        """Once faults stop, everything comes to rest."""
+        if not hasattr(self, "cluster"):
+            return
+        cluster = self.cluster
+        cluster.gateway_works, cluster.share_right, cluster.blockers = True, True, ()
+        cluster.versions, cluster.quality = frozenset(VERSIONS), {}
+        cluster.edit(paused=False)
+        cluster.ask("Resume")
+        settles(cluster)
+        if not cluster.deleting:
+            status = cluster.status
+            asked, stable = cluster.target, status.stable
+            failed = {f.revision for f in status.failed}
+            assert asked is not None
+            assert (stable is not None and stable.revision == asked.revision) or asked.revision in failed, status.message
+        assert cluster.gone == cluster.deleting
+
+
+Release.TestCase.settings = settings(
+    max_examples=int(os.environ.get("WEIR_EXAMPLES", "150")),
+    stateful_step_count=40,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestRelease = Release.TestCase

@@ -1,0 +1,128 @@
+"""The operator's rights are exactly what its code needs, in either mode, verb by verb."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from weir.controller.runtime import resources
+
+from .conftest import NAMESPACE, Render, Rendered
+
+WEIR, GATEWAY = "weir.dev", "gateway.networking.k8s.io"
+READ = {"get", "list", "watch"}
+KEEP = READ | {"create", "patch", "delete"}
+
+SERVED = {
+    (WEIR, "rollouts"): READ | {"patch"},
+    (WEIR, "modelversions"): READ | {"patch"},
+    (WEIR, "actionrequests"): READ,
+    (WEIR, "datacontracts"): READ,
+    (WEIR, "agentpolicies"): READ,
+    (WEIR, "rollouts/status"): {"patch"},
+    (WEIR, "modelversions/status"): {"patch"},
+    (WEIR, "actionrequests/status"): {"patch"},
+    (WEIR, "datacontracts/status"): {"patch"},
+    (WEIR, "agentpolicies/status"): {"patch"},
+    (WEIR, "rolloutrecords"): READ | {"create"},
+    ("apps", "deployments"): KEEP,
+    ("", "services"): KEEP,
+    ("", "pods"): {"list", "watch"},
+    ("discovery.k8s.io", "endpointslices"): {"list", "watch"},
+    (GATEWAY, "httproutes"): KEEP,
+    ("events.k8s.io", "events"): {"create", "patch"},
+}
+GATEWAYS = {(GATEWAY, "gateways"): READ, (GATEWAY, "gatewayclasses"): READ}
+LEASES = {("coordination.k8s.io", "leases"): {"get", "create", "update", "patch"}}
+
+Rights = dict[tuple[str, str], set[str]]
+
+
+def rights(roles: Iterable[dict[str, Any]]) -> Rights:
+    """(group, resource) → verbs of roles; rules that are narrowed or widened in other ways are not expected."""
+    found: Rights = defaultdict(set)
+    for role in roles:
+        for rule in role["rules"]:
+            assert rule.keys() == {"apiGroups", "resources", "verbs"}
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    found[group, resource] |= set(rule["verbs"])
+    return dict(found)
+
+
+def granted(rendered: Rendered, scope: str, namespace: str | None = None) -> Rights:
+    """What the operator's account really gets through bindings: in the whole cluster, or in one namespace."""
+    subject = {"kind": "ServiceAccount", "name": "weir", "namespace": NAMESPACE}
+    bindings = [
+        binding
+        for binding in rendered.all(f"{scope}Binding")
+        if subject in binding["subjects"] and binding["metadata"].get("namespace") == namespace
+    ]
+    assert all(binding["roleRef"]["kind"] == scope for binding in bindings)
+    names = {binding["roleRef"]["name"] for binding in bindings}
+    roles = [r for r in rendered.all(scope) if r["metadata"].get("namespace") == namespace]
+    return rights(role for role in roles if role["metadata"]["name"] in names)
+
+
+def test_cluster_mode_grants_exactly_what_the_operator_uses(render: Render) -> None:
+    rendered = render()
+    assert granted(rendered, "ClusterRole") == SERVED | GATEWAYS
+    assert granted(rendered, "Role", NAMESPACE) == LEASES
+    assert {role["metadata"]["namespace"] for role in rendered.all("Role")} == {NAMESPACE}
+
+
+def test_namespaced_mode_grants_the_same_in_the_named_namespaces_only(render: Render) -> None:
+    rendered = render('namespaces=["one","two"]')
+    assert granted(rendered, "ClusterRole") == GATEWAYS
+    assert granted(rendered, "Role", "one") == SERVED
+    assert granted(rendered, "Role", "two") == SERVED
+    assert granted(rendered, "Role", NAMESPACE) == LEASES
+    assert {role["metadata"]["namespace"] for role in rendered.all("Role")} == {NAMESPACE, "one", "two"}
+
+
+def test_namespaced_mode_may_serve_the_operators_own_namespace(render: Render) -> None:
+    rendered = render(f'namespaces=["{NAMESPACE}"]')
+    assert granted(rendered, "Role", NAMESPACE) == SERVED | LEASES
+
+
+def test_every_kind_the_code_can_watch_is_granted_and_nothing_else_is() -> None:
+    declared = {
+        (resource.group, resource.plural)
+        for resource in vars(resources).values()
+        if isinstance(resource, resources.Resource)
+    }
+    wanted = {key for key in SERVED | GATEWAYS | LEASES if "/" not in key[1]}
+    assert wanted <= declared
+
+
+def test_no_rule_of_the_chart_has_a_wildcard_or_reads_secrets(render: Render) -> None:
+    rendered = render()
+    roles = [*rendered.all("ClusterRole"), *rendered.all("Role")]
+    for (group, resource), verbs in rights(roles).items():
+        assert "*" not in {group, resource, *verbs}
+        assert resource != "secrets"
+
+
+def test_people_get_weirs_kinds_through_the_builtin_roles(render: Render) -> None:
+    rendered = render()
+    kinds = {"rollouts", "modelversions", "rolloutrecords", "actionrequests", "datacontracts", "agentpolicies"}
+    view, edit, admin = (rendered.one("ClusterRole", f"weir-{name}") for name in ("view", "edit", "admin"))
+    assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+    assert rights([view]) == {(WEIR, kind): READ for kind in kinds}
+    assert "rbac.authorization.k8s.io/aggregate-to-view" not in edit["metadata"]["labels"]
+    assert {key[1] for key in rights([edit])} == kinds - {"rolloutrecords", "agentpolicies"}
+    assert "rbac.authorization.k8s.io/aggregate-to-edit" not in admin["metadata"]["labels"]
+    assert {key[1] for key in rights([admin])} == {"agentpolicies"}
+
+
+def test_the_right_to_abort_is_not_the_right_to_deploy(render: Render) -> None:
+    actor = render().one("ClusterRole", "weir-actor")
+    writes = {key: verbs - READ for key, verbs in rights([actor]).items() if verbs - READ}
+    assert writes == {(WEIR, "actionrequests"): {"create"}}
+    assert not any("aggregate" in label for label in actor["metadata"]["labels"])
+
+
+def test_roles_can_be_left_to_somebody_else(render: Render) -> None:
+    rendered = render("rbac.create=false", "rbac.users=false")
+    assert [o for o in rendered.objects if o["kind"].endswith(("Role", "RoleBinding"))] == []

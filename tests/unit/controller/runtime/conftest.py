@@ -1,0 +1,16 @@
+import pytest
+from prometheus_client import CollectorRegistry
+
+from weir.controller.runtime.metrics import Metrics
+
+from .fakes import FakeClock
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
