@@ -41,7 +41,7 @@ def render(*arguments: str) -> list[Object]:
     """The objects that the chart makes with these arguments of ``helm template``; raises CalledProcessError."""
     command = [helm(), "template", "weir", str(CHART), "--namespace", NAMESPACE, "--skip-tests", *arguments]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return [obj for obj in yaml.safe_load_all(text) if obj]
+    return [obj for obj in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if obj]
 
 
 def plain(obj: Object) -> Object:

@@ -75,8 +75,6 @@ def down(
     with hold(paths.lock):
         chosen = remembered(paths) or ProviderName.EMBEDDED
         make_provider(paths, cache, progress, chosen).down(wipe)
-    if wipe:
-        paths.lock.unlink(missing_ok=True)
     progress.step(f"cluster {name} is down")
 
 

@@ -1,1 +1,1 @@
-"""What the demo, the end-to-end tests and the benchmarks share: a cluster with Weir on it, and a model under traffic."""
+"""What demo, end-to-end tests and benchmarks share: a cluster with Weir on it, and a model under traffic."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from devcluster.cli import _present
+from devcluster.clusters import present
 from devcluster.provider import Provider
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ class Cluster:
     def __init__(self, name: str) -> None:
         """``name``: of a cluster that is up."""
         self.name = name
-        self.provider: Provider = _present(name)
+        self.provider: Provider = present(name)
         entrance = self.provider.entrance()
         self.prefix = entrance.prefix
         self.environment = {**os.environ, **entrance.environment}
@@ -76,7 +76,7 @@ class Cluster:
         found = self.kubectl("get", kind, "-n", namespace, "-o", "json", *(["-l", selector] if selector else []))
         return list(json.loads(found)["items"])
 
-    def http(self, namespace: str, service: str, port: int, path: str, method: str = "GET") -> Any:
+    def http(self, namespace: str, service: str, port: int | str, path: str, method: str = "GET") -> Any:
         """JSON answer of a Service, asked through the API server's proxy."""
         url = f"/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy/{path.lstrip('/')}"
         if method == "GET":

@@ -75,7 +75,7 @@ def load(space: str, host: str, rate: float) -> list[dict[str, Any]]:
 
 def index(cluster: Cluster, space: str) -> dict[str, Any]:
     """What the store holds: file, digest and held-out accuracy of each version."""
-    found: dict[str, Any] = cluster.http(space, STORE, 8080, "models/index.json")
+    found: dict[str, Any] = cluster.http(space, STORE, "http", "models/index.json")
     return found
 
 
@@ -86,7 +86,7 @@ def ready(cluster: Cluster, space: str, name: str) -> None:
 
 def summary(cluster: Cluster, space: str) -> dict[str, Any]:
     """What the load generator saw since it started or was reset."""
-    found: dict[str, Any] = cluster.http(space, LOAD, 8081, "summary")
+    found: dict[str, Any] = cluster.http(space, LOAD, "http", "summary")
     return found
 
 
@@ -95,7 +95,8 @@ def wait_served(cluster: Cluster, space: str, version: str, requests: int = 20) 
 
     def served() -> bool:
         seen = summary(cluster, space)["by_version"].get(version, {})
-        return sum(seen.get(key, 0) for key in ("ok", "failed")) >= requests
+        answered: int = seen.get("ok", 0) + seen.get("failed", 0)
+        return answered >= requests
 
     wait_for(f"{requests} requests served by {version}", served, timeout=60)
 

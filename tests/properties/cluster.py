@@ -1,8 +1,8 @@
 """A model cluster around ``decide``: applies what it wants, feeds back what came of it, and lets faults happen.
 
 It mirrors the shell. The status is stored before anything is done about it. What is in memory counts only while it agrees
-with what is stored in all that matters. Pools grow before traffic moves, and shrink after it. Any write may be the last
-one before a crash, and any may fail. Pools and routes may be seen as they were some writes ago, the Rollout itself not.
+with what is stored in all that matters. Any write may be the last one before a crash, and any may fail. Pools and routes
+may be seen as they were some writes ago, the Rollout itself not.
 """
 
 from __future__ import annotations
@@ -119,6 +119,8 @@ class Cluster:
     results: dict[str, str] = field(default_factory=dict)
     records: dict[int, RolloutRecordSpec] = field(default_factory=dict)
     stored: dict[str, Any] = field(default_factory=dict)
+    significant: dict[str, Any] = field(default_factory=lambda: significant(RolloutStatus()))
+    """What must not be forgotten of what is stored."""
     memory: RolloutStatus | None = None
     collector: Collector | None = None
     warm_up: str | None = None
@@ -152,10 +154,9 @@ class Cluster:
     @property
     def status(self) -> RolloutStatus:
         """What the shell would go on from now."""
-        stored = RolloutStatus.model_validate(self.stored)
-        if self.memory is not None and significant(self.memory) == significant(stored):
+        if self.memory is not None and significant(self.memory) == self.significant:
             return self.memory
-        return stored
+        return RolloutStatus.model_validate(self.stored)
 
     def target_of(self, version: str) -> Target:
         """Target that the spec would name with that version."""
@@ -199,8 +200,10 @@ class Cluster:
         decision = decide(self.view, before, obs, self.now)
         if self.watch is not None:
             self.watch(self, before, obs, decision)
-        self.memory = decision.status
-        for number, write in enumerate(self.writes(decision)):
+        writes = self.writes(decision)
+        if not self._differs(decision):
+            self._take_in(decision)
+        for number, write in enumerate([*writes, lambda: self._tell(decision)]):
             if crash_at == number:
                 self.restart()
                 return decision
@@ -208,32 +211,32 @@ class Cluster:
                 return decision
             self._remember()
             write()
-        self.events += [event.reason for event in decision.events]
-        self._gather(decision)
         return decision
 
     def writes(self, decision: Decision) -> list[Callable[[], None]]:
         """Writes to the API server that bring the decision about, in order; none where nothing differs."""
-        wanted, status = decision.desired, decision.status
+        wanted = decision.desired
         found: list[Callable[[], None]] = []
-        if significant(status) != significant(RolloutStatus.model_validate(self.stored)):
-            found.append(lambda: self._store(status))
+        if self._differs(decision):
+            found.append(lambda: self._store(decision))
         missing = [p for p in wanted.pools if p.pool not in self.pools and p.render]
         present = [p for p in wanted.pools if p.pool in self.pools]
         found += [lambda p=p: self._scale(p) for p in missing]
-        found += [lambda p=p: self._scale(p) for p in present if p.replicas > self.pools[p.pool].desired]
+        found += [lambda p=p: self._scale(p) for p in present if p.replicas != self.pools[p.pool].desired]
         if wanted.weights is not None and dict(wanted.weights) != dict(self.route.weights):
             found.append(lambda: self._shift(dict(wanted.weights or ())))
-        found += [lambda p=p: self._scale(p) for p in present if p.replicas < self.pools[p.pool].desired]
         found += [lambda name=name: self._remove(name) for name in wanted.remove if name in self.pools]
+        if wanted.record is not None and wanted.record.release not in self.records:
+            found.append(lambda: self._seal(wanted.record))
         for result in wanted.results:
             if result.uid in self.waiting:
                 found.append(lambda r=result: self._answer(r.uid, f"{r.phase}: {r.message}"))
-        if wanted.record is not None and wanted.record.release not in self.records:
-            found.append(lambda: self._seal(wanted.record))
         if wanted.finalizer != self.finalizer:
             found.append(lambda: setattr(self, "finalizer", wanted.finalizer))
         return found
+
+    def _differs(self, decision: Decision) -> bool:
+        return significant(decision.status) != self.significant
 
     def restart(self) -> None:
         """The operator dies and comes back: everything in memory is lost."""
@@ -242,8 +245,17 @@ class Cluster:
     def _remember(self) -> None:
         self.past = [*self.past, (dict(self.pools), self.route)][-4:]
 
-    def _store(self, status: RolloutStatus) -> None:
-        self.stored = status.to_dict()
+    def _store(self, decision: Decision) -> None:
+        self.stored, self.significant = decision.status.to_dict(), significant(decision.status)
+        self._take_in(decision)
+
+    def _take_in(self, decision: Decision) -> None:
+        """What is in memory may follow only once the status is safe."""
+        self.memory = decision.status
+        self._gather(decision)
+
+    def _tell(self, decision: Decision) -> None:
+        self.events += [event.reason for event in decision.events]
 
     def _scale(self, intent: PoolIntent) -> None:
         pool = self.pools.get(intent.pool, Pool(intent.pool))
@@ -371,9 +383,8 @@ class Cluster:
 
     def picture(self) -> Any:
         """All that is stored outside of the operator's memory."""
-        status = significant(RolloutStatus.model_validate(self.stored))
         world = (dict(self.pools), self.route, dict(self.results), tuple(self.records), self.finalizer, self.warmed)
-        return copy.deepcopy((status, world))
+        return (self.significant, world)
 
 
 def _window(

@@ -193,10 +193,10 @@ def time_is_stored(step: Step) -> None:
     after = step.after
     state = after.stage
     if state is not None and state.evidence_from is not None:
-        assert state.evidence_from <= step.cluster.now + 0.001
+        assert state.evidence_from <= step.cluster.now + 0.001, "evidence begins in the future"
     if after.candidate is not None:
         assert step.decision.wake_at is not None, "a running release is never looked at again"
-        assert step.decision.wake_at > step.cluster.now
+        assert step.decision.wake_at > step.cluster.now, "the next look lies in the past"
 
 
 def abort_is_sticky(step: Step) -> None:

@@ -19,6 +19,9 @@ from weir.release.observation import Arm, Share, Window
 RolloutKey = tuple[str, str]
 """(namespace, name) of a Rollout."""
 
+MAX_QUERY = 4096
+"""Longest text of a query that the status holds, in characters."""
+
 MAX_AHEAD = 60.0
 """Seconds that a collection may wait for its ``since``."""
 
@@ -252,9 +255,13 @@ class Release:
     def _begin(self, now: float) -> None:
         for gate in self.gates:
             if gate.template == "threshold":
-                self.values[gate.name] = ValueWindows(gate.name, query=self._text(gate), **self._timing(gate, now))
+                self.values[gate.name] = ValueWindows(
+                    gate.name, query=self._text(gate)[:MAX_QUERY], **self._timing(gate, now)
+                )
                 continue
-            windows = CountWindows(gate.name, arms=self.arms, query=self._text(gate), **self._timing(gate, now))
+            windows = CountWindows(
+                gate.name, arms=self.arms, query=self._text(gate)[:MAX_QUERY], **self._timing(gate, now)
+            )
             self._feed(gate).windows.append(windows)
 
     def _timing(self, gate: Gate, now: float) -> dict[str, float]:
@@ -292,7 +299,8 @@ class Release:
         names, pools = self.metrics.names, [self.pool(arm) for arm in self.arms]
         if gate.template in templates.POD_TEMPLATES:
             if self.lagging:
-                return templates.described(gate, names, f"by {names.pod_label} of {', '.join(pools)}, from Prometheus")
+                build = templates.requests_query if gate.template == "http-errors" else templates.buckets_query
+                return build(names, [templates.escape(self.key[0])], [templates.escape(pool) + "-.+" for pool in pools])
             scrape = self.metrics.scrape
             return templates.described(gate, names, f"from {scrape.path if scrape else '/metrics'} of each pod")
         if gate.template == "gateway-errors":

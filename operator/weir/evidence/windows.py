@@ -17,6 +17,8 @@ from weir.api.rolloutstatus import Counts
 from weir.release.observation import Arm, Share, Window
 
 MAX_KEPT = 256
+MAX_ERROR = 900
+"""Longest text of an error, in characters; it has to fit into the status."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class CountWindows:
         self._tiles.next = last + 1
         for arm, (bad, total) in self._take(last).items():
             self._put(last + 1, arm, bad, total)
-        self.kept.add(Window(self.gate, start, end, error=error, query=self.query))
+        self.kept.add(Window(self.gate, start, end, error=error[:MAX_ERROR], query=self.query))
 
 
 class ValueWindows:
@@ -215,7 +217,7 @@ class ValueWindows:
             return False
         start, end = self._tiles.start(self._tiles.next), self._tiles.start(last + 1)
         self._tiles.next = last + 1
-        self.kept.add(Window(self.gate, start, end, value=value, error=error, query=self._query))
+        self.kept.add(Window(self.gate, start, end, value=value, error=error and error[:MAX_ERROR], query=self._query))
         return True
 
 

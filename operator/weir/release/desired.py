@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from weir.api.rolloutstatus import RolloutStatus
-from weir.api.rolloutstatus import RolloutStatus
 from weir.release.decision import Collect, Desired, PoolIntent
 from weir.release.plan import required_replicas
 from weir.release.record import record

@@ -111,11 +111,11 @@ def _make_room(now: Aliases, percent: Mapping[str, int], due: tuple[int, int], s
         key=lambda pool: percent[pool],
     )
     useful = dict(zip(ROLES, due, strict=True))
-    free = [role for role in ROLES if now.weight(role) == 0]
+    # An alias that already leads to a wanted pool stays, even while it has no weight yet.
+    free = [role for role in ROLES if now.weight(role) == 0 and useful[role] == 0]
     if free:
-        role = min(free, key=lambda role: useful[role])
-        return Step(move=((role, missing),))
-    # Both have weight. Everything goes to the one that shall have some, else to the one that has more.
+        return Step(move=((free[0], missing),))
+    # None is free. Everything goes to the one that shall have some, else to the one that has more.
     keep = max(ROLES, key=lambda role: (useful[role], now.weight(role)))
     return _weigh(now, (100, 0) if keep == "stable" else (0, 100), settled)
 

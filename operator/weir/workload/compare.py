@@ -16,6 +16,8 @@ _FACTOR = {
 }
 _QUANTITY_FIELDS = frozenset({"limits", "requests"})
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
+# At the top of an object: objects of a list do not carry them, and a comparison is always of one kind.
+_IDENTITY = frozenset({"apiVersion", "kind"})
 # Lists that the API server merges by a key may hold more than we stated, in any order.
 _KEYS: Mapping[str, str] = {
     "containers": "name",
@@ -38,6 +40,7 @@ def covers(live: Any, wanted: Any, field: str = "") -> bool:
             if field in _QUANTITY_FIELDS and not isinstance(value, Mapping)
             else covers(live.get(name), value, name)
             for name, value in wanted.items()
+            if name not in _IDENTITY or field
         )
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         return isinstance(live, Sequence) and not isinstance(live, str) and _covers_list(live, wanted, field)

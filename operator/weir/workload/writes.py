@@ -18,6 +18,9 @@ MAX_MESSAGE = 300
 # The API server's refusals of pods name the pod, whose name ends in random characters.
 _POD_NAME = re.compile(r'\bpods? "[^"]*"')
 
+# The client says which request failed; the user cares for the object.
+_REQUEST = re.compile(r"^[A-Z]+ /\S+: ")
+
 
 @dataclass(frozen=True)
 class Write:
@@ -43,10 +46,16 @@ async def execute(client: KubeClient, writes: Sequence[Write], *, dry_run: bool 
     """Do the writes in order and stop at the first failure; returns what the API server answered.
 
     Repeating them, or a part of them, ends in the same place. Deleting what is not there succeeds; deletions answer {}.
+    A dry run tries only the first write to each object, since later ones build on what it did not leave behind.
 
     Raises:
         ApiError: as `KubeClient` does; `problem_of` says what it means to the user.
     """
+    if dry_run:
+        first: dict[tuple[Resource, str], Write] = {}
+        for write in writes:
+            first.setdefault((write.resource, write.name), write)
+        writes = list(first.values())
     return [await _execute(client, write, dry_run) for write in writes]
 
 
@@ -74,13 +83,14 @@ def problem_of(error: ApiError, write: Write) -> Problem | None:
     manager names that manager.
     """
     what = f"{write.resource.kind} {write.name}"
+    said = _REQUEST.sub("", error.message)
     if isinstance(error, FieldConflict):
-        causes = "; ".join(error.causes) or error.message
+        causes = "; ".join(error.causes) or said
         return Problem("FieldConflict", bounded(f"{what}: {causes}"))
     if isinstance(error, Invalid):
-        return Problem(f"{write.resource.kind}Rejected", bounded(f"{what}: {error.message}"), terminal=True)
+        return Problem(f"{write.resource.kind}Rejected", bounded(f"{what}: {said}"), terminal=True)
     if isinstance(error, Forbidden):
-        return Problem("Forbidden", bounded(f"{what}: {error.message}"))
+        return Problem("Forbidden", bounded(f"{what}: {said}"))
     return None
 
 

@@ -374,6 +374,7 @@ async def test_given_two_rollouts_when_prometheus_is_asked_then_one_query_answer
         (window,) = world.collector.windows(key, {})
         assert (window.candidate, window.stable) == (Counts(bad=4, total=4), Counts(total=40))
         assert world.collector.share(key) == Share(4, 40)
+        assert window.query == fake.queries[0]
     assert 4 <= len(fake.queries) <= 9
     assert set(fake.queries) == {
         'sum by (namespace, pod, job, instance, code) (http_requests_total{namespace=~"prod",pod=~"m-new-.+|m-old-.+"})'

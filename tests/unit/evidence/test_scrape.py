@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from weir.evidence.errors import DataError, PodTimeout, PodUnreachable
+from weir.evidence.samples import Sample
 from weir.evidence.scrape import Scraper, parse_page
 
 NAME = "http_requests_total"
@@ -44,7 +45,7 @@ async def serve() -> AsyncIterator[Serve]:
 
 @pytest.fixture
 async def scraper() -> AsyncIterator[Scraper]:
-    scraper = Scraper(timeout=0.5)
+    scraper = Scraper(timeout=20)
     yield scraper
     await scraper.close()
 
@@ -68,6 +69,10 @@ def test_given_a_metric_without_samples_when_parsed_then_it_is_known_to_exist() 
     assert parse_page(b"# TYPE http_requests counter\nup 1\n# EOF\n", [NAME]).families == {NAME: ()}
     assert parse_page(b"up 1\n", [NAME]).families == {}
     assert parse_page(b"", [NAME]).families == {}
+    assert parse_page(b"http_requests_total 4", [NAME]).families == {NAME: (Sample({}, 4.0),)}
+    assert parse_page(b"http_requests_total_more 4\nhttp_requests_total\t5", [NAME]).families == {
+        NAME: (Sample({}, 5.0),)
+    }
 
 
 def test_given_openmetrics_with_exemplars_when_parsed_then_the_values_are_right() -> None:

@@ -14,7 +14,9 @@ def rollout_spec(**changes: Any) -> RolloutSpec:
     spec: dict[str, Any] = {
         "versionRef": {"name": "digits-v1"},
         "replicas": 4,
-        "traffic": {"gateway": {"parentRefs": [{"name": "web", "namespace": "infra"}], "hostnames": ["digits.example"]}},
+        "traffic": {
+            "gateway": {"parentRefs": [{"name": "web", "namespace": "infra"}], "hostnames": ["digits.example"]}
+        },
         "strategy": {"canary": {"steps": [{"weight": 25}]}},
     }
     return RolloutSpec.model_validate({**spec, **changes})

@@ -117,7 +117,7 @@ def test_given_a_file_that_was_changed_on_disk_when_fetched_then_it_is_fetched_a
 
 def test_given_other_bytes_when_fetched_then_nothing_is_left_behind(server, tmp_path) -> None:
     server.put("/model.bin", (200, b"other"))
-    with pytest.raises(DigestMismatch, match="ArtifactDigestMismatch: expected sha256:.* got sha256:") as caught:
+    with pytest.raises(DigestMismatch, match=r"ArtifactDigestMismatch: expected sha256:.* got sha256:") as caught:
         fetch(f"{server.url}/model.bin", sha(BODY), tmp_path, QUICK)
     assert caught.value.exit_code == 3
     assert list(tmp_path.iterdir()) == []
@@ -141,7 +141,9 @@ def test_given_a_server_that_recovers_when_fetched_then_it_succeeds(server, tmp_
     ("status", "error"),
     [(404, ArtifactNotFound), (403, ArtifactForbidden), (503, ArtifactUnreachable)],
 )
-def test_given_a_server_that_refuses_when_fetched_then_the_error_says_which_way(server, tmp_path, status, error) -> None:
+def test_given_a_server_that_refuses_when_fetched_then_the_error_says_which_way(
+    server, tmp_path, status, error
+) -> None:
     server.put("/model.bin", (status, b""))
     with pytest.raises(error, match=f"HTTP {status}"):
         fetch(f"{server.url}/model.bin", sha(BODY), tmp_path, QUICK)
@@ -212,7 +214,9 @@ def oci(server: Server, layers: list[tuple[str, bytes, bool]], tag: str | None =
     return f"oci://{server.host}/models/digits" + (f":{tag}" if tag else ""), sha(manifest)
 
 
-def test_given_an_oci_artifact_when_fetched_then_layers_have_their_titles_and_folders_are_unpacked(server, tmp_path) -> None:
+def test_given_an_oci_artifact_when_fetched_then_layers_have_their_titles_and_folders_are_unpacked(
+    server, tmp_path
+) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         info = tarfile.TarInfo("tokenizer/vocab.txt")
@@ -291,7 +295,9 @@ def test_given_a_folder_that_cannot_be_written_when_fetched_then_the_error_says_
         fetch(f"{server.url}/model.bin", sha(b""), tmp_path / "file", QUICK)
 
 
-def test_given_wrong_bytes_when_run_as_a_command_then_exit_code_and_last_words_say_so(server, tmp_path, monkeypatch) -> None:
+def test_given_wrong_bytes_when_run_as_a_command_then_exit_code_and_last_words_say_so(
+    server, tmp_path, monkeypatch
+) -> None:
     server.put("/model.bin", (200, b"other"))
     log = tmp_path / "termination-log"
     log.touch()

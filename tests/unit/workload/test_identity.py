@@ -15,7 +15,9 @@ NOW = 1_800_000_000.0
 
 
 @given(names, st.text(max_size=80))
-def test_given_any_rollout_name_when_a_pool_is_named_then_it_is_a_service_name_and_a_label(name: str, made: str) -> None:
+def test_given_any_rollout_name_when_a_pool_is_named_then_it_is_a_service_name_and_a_label(
+    name: str, made: str
+) -> None:
     assert DNS_LABEL.fullmatch(pool_name(name, made))
     assert re.search(r"-[0-9a-f]{8}$", pool_name(name, made))
 
@@ -79,7 +81,11 @@ def test_given_a_user_run_service_when_targeted_then_the_pool_is_that_service() 
         (None, "ModelVersionNotFound", False),
         ({"metadata": {"deletionTimestamp": "x"}, "spec": {}}, "ModelVersionDeleting", False),
         ({"metadata": {}, "spec": {"model": "m"}}, "ModelVersionInvalid", True),
-        (model_version(support={"retiredAfter": "2026-01-01T00:00:00Z", "replacedBy": "v2"}), "ModelVersionRetired", True),
+        (
+            model_version(support={"retiredAfter": "2026-01-01T00:00:00Z", "replacedBy": "v2"}),
+            "ModelVersionRetired",
+            True,
+        ),
     ],
 )
 def test_given_a_bad_version_when_targeted_then_the_problem_says_why(version, reason, terminal) -> None:

@@ -113,7 +113,9 @@ def test_given_an_artifact_on_a_claim_when_rendered_then_the_claim_is_mounted_re
     content = version_spec(artifact={"uri": "pvc://weights/digits/1", "digest": DIGEST})
     spec = deployment(pool_request(content=content))["spec"]["template"]["spec"]
     source = {"name": "weir-source", "mountPath": "/mnt/source", "readOnly": True}
-    assert {"name": "weir-source", "persistentVolumeClaim": {"claimName": "weights", "readOnly": True}} in spec["volumes"]
+    assert {"name": "weir-source", "persistentVolumeClaim": {"claimName": "weights", "readOnly": True}} in spec[
+        "volumes"
+    ]
     assert source in spec["initContainers"][0]["volumeMounts"]
     assert source in spec["containers"][0]["volumeMounts"]
 

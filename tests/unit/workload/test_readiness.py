@@ -13,7 +13,9 @@ def deployment(replicas: int, *conditions: dict[str, Any]) -> dict[str, Any]:
     return {"spec": {"replicas": replicas}, "status": {"conditions": list(conditions)}}
 
 
-def waiting(reason: str, message: str = "", last: dict[str, Any] | None = None, *, init: bool = False) -> dict[str, Any]:
+def waiting(
+    reason: str, message: str = "", last: dict[str, Any] | None = None, *, init: bool = False
+) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": "fetch" if init else "model",
         "state": {"waiting": {"reason": reason, "message": message}},
@@ -66,7 +68,9 @@ def test_given_a_service_of_the_users_when_looked_at_then_endpoints_are_all_that
         ("admission webhook said no", "PodsNotCreated"),
     ],
 )
-def test_given_refused_pods_when_looked_at_then_the_problem_names_the_rule_not_the_pod(message: str, reason: str) -> None:
+def test_given_refused_pods_when_looked_at_then_the_problem_names_the_rule_not_the_pod(
+    message: str, reason: str
+) -> None:
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
     problem = pool(NAME, deployment(2, failure), [], []).problem
     assert problem is not None
@@ -89,13 +93,20 @@ def test_given_refused_pods_when_looked_at_then_the_problem_names_the_rule_not_t
         ),
         (waiting("CrashLoopBackOff", "", {"exitCode": 137, "reason": "OOMKilled"}), "OOMKilled", "memory limit", False),
         (
-            waiting("CrashLoopBackOff", "", {"exitCode": 3, "message": "ArtifactDigestMismatch: expected a got b"}, init=True),
+            waiting(
+                "CrashLoopBackOff",
+                "",
+                {"exitCode": 3, "message": "ArtifactDigestMismatch: expected a got b"},
+                init=True,
+            ),
             "ArtifactDigestMismatch",
             "expected a got b",
             True,
         ),
         (
-            waiting("CrashLoopBackOff", "", {"exitCode": 4, "message": "log\nArtifactNotFound: u: HTTP 404"}, init=True),
+            waiting(
+                "CrashLoopBackOff", "", {"exitCode": 4, "message": "log\nArtifactNotFound: u: HTTP 404"}, init=True
+            ),
             "ArtifactNotFound",
             "u: HTTP 404",
             False,

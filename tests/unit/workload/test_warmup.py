@@ -163,7 +163,7 @@ def test_given_a_datatype_when_zeros_are_made_then_they_fit_it(datatype: str, va
 
 
 def test_given_a_huge_input_when_zeros_are_made_then_it_is_refused() -> None:
-    with pytest.raises(WarmUpError, match="set runtime.warmup.body"):
+    with pytest.raises(WarmUpError, match=r"set runtime\.warmup\.body"):
         infer_request({"inputs": [{"name": "x", "datatype": "FP32", "shape": [4096, 4096]}]})
 
 
@@ -199,16 +199,17 @@ async def test_given_no_pods_or_no_rate_when_synthetic_traffic_runs_then_nothing
         idle = Synthetic(session, version_spec(), list, 0.0)
         idle.start()
         await idle.stop()
-        ticks = 0
+        turns, enough = 0, asyncio.Event()
 
         async def sleep(_length: float) -> None:
-            nonlocal ticks
-            ticks += 1
+            nonlocal turns
+            turns += 1
+            if turns >= 3:
+                enough.set()
             await asyncio.sleep(0)
 
         waiting = Synthetic(session, version_spec(), list, 5.0, sleep=sleep)
         waiting.start()
-        while ticks < 3:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(enough.wait(), 10)
         await waiting.stop()
         assert (idle.sent, waiting.sent) == (0, 0)
