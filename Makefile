@@ -43,14 +43,16 @@ check: tools ## Format, lint, types, layers, generated files
 	$(MAKE) --no-print-directory generate-check
 
 .PHONY: generate
-generate: ## Write CRDs, reference docs and chart copies from the models
+generate: tools ## Write CRDs, reference docs and chart copies from the models
 	@$(RUN) -m weir.api.crds
 	@$(RUN) hack/chart_crds.py
+	@$(RUN) hack/render_manifests.py
 
 .PHONY: generate-check
 generate-check:
 	@$(RUN) -m weir.api.crds --check
 	@$(RUN) hack/chart_crds.py --check
+	@$(RUN) hack/render_manifests.py --check
 
 .PHONY: format
 format: ## Format and fix what can be fixed

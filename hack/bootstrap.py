@@ -46,7 +46,7 @@ def ensure_venv_module() -> None:
 
 def main() -> None:
     """Makes the environment if it is not there, and prints its Python."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this is what tells people so
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: make PYTHON=python3.11 ...")
     digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
     home = cache() / f"venv-{sys.version_info.major}.{sys.version_info.minor}-{digest}"

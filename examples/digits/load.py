@@ -39,6 +39,7 @@ class LoadSettings(Settings):
     feedback_delay_seconds: float = Field(default=2.0, ge=0)
     timeout_seconds: float = Field(default=10.0, gt=0)
     max_in_flight: int = Field(default=2000, gt=0, description="above it a due request fails as client_saturated")
+    reuse_connections: bool = Field(default=True, description="false: a new connection for every request")
     seed: int = 7
     control_address: str = "0.0.0.0"
     control_port: int = Field(default=8081, ge=0, le=65535)
@@ -101,7 +102,8 @@ class LoadGenerator:
         settings = self._settings
         timeout = aiohttp.ClientTimeout(total=settings.timeout_seconds)
         reporter = asyncio.create_task(self._report_each_second())
-        async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+        connector = aiohttp.TCPConnector(limit=0, force_close=not settings.reuse_connections)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             started = time.monotonic()
             sent = 0
             while not stop.is_set():

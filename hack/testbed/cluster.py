@@ -66,6 +66,11 @@ class Cluster:
         document = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=document)
 
+    def apply_as(self, manager: str, *objects: dict[str, Any]) -> None:
+        """Server-side apply under another field manager's name, which must not run into a conflict."""
+        document = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        self.kubectl("apply", "--server-side", f"--field-manager={manager}", "-f", "-", stdin=document)
+
     def get(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
         """An object, or None where there is none."""
         found = self.kubectl("get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found")

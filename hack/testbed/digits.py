@@ -11,6 +11,7 @@ GATEWAY = {"name": "weir", "namespace": "weir-gateway"}
 GATEWAY_URL = "http://traefik.weir-gateway"
 STORE = "digits-store"
 LOAD = "digits-load"
+SERVER = "digits-server"
 
 
 def namespace(name: str) -> dict[str, Any]:
@@ -67,10 +68,20 @@ def store(space: str) -> list[dict[str, Any]]:
     return _deployment(STORE, space, ["store"], 8080, {})
 
 
-def load(space: str, host: str, rate: float) -> list[dict[str, Any]]:
-    """Live traffic: held-out rows through the gateway at ``rate`` requests a second."""
-    env = {"TARGET_URL": GATEWAY_URL, "HOST_HEADER": host, "RATE": str(rate), "MODEL_NAME": "digits"}
+def load(space: str, host: str, rate: float, url: str = GATEWAY_URL) -> list[dict[str, Any]]:
+    """Live traffic: held-out rows through the gateway at ``rate`` requests a second.
+
+    ``url``: instead of the gateway's. Without a gateway it takes new connections for a Service to spread requests.
+    """
+    env = {"TARGET_URL": url, "HOST_HEADER": host, "RATE": str(rate), "MODEL_NAME": "digits"}
+    env["REUSE_CONNECTIONS"] = str(url == GATEWAY_URL).lower()
     return _deployment(LOAD, space, ["load"], 8081, env)
+
+
+def server(space: str, version: str) -> list[dict[str, Any]]:
+    """A model server that the user runs, and its Service `digits-server`."""
+    env = {"MODEL_NAME": "digits", "MODEL_VERSION": version, "MODEL_PATH": f"/models/{version}"}
+    return _deployment(SERVER, space, ["serve"], 8080, env)
 
 
 def index(cluster: Cluster, space: str) -> dict[str, Any]:
@@ -101,8 +112,13 @@ def wait_served(cluster: Cluster, space: str, version: str, requests: int = 20) 
     wait_for(f"{requests} requests served by {version}", served, timeout=60)
 
 
-def model_version(space: str, name: str, version: str, artifact: dict[str, Any], **runtime: Any) -> dict[str, Any]:
-    """A ModelVersion of the digits model whose weights come from the store; ``runtime`` adds to spec.runtime."""
+def model_version(
+    space: str, name: str, version: str, artifact: dict[str, Any], *, stored_in: str = "", **runtime: Any
+) -> dict[str, Any]:
+    """A ModelVersion of the digits model whose weights come from the store; ``runtime`` adds to spec.runtime.
+
+    ``stored_in``: namespace of the store, by default the ModelVersion's own.
+    """
     return {
         "apiVersion": "weir.dev/v1alpha1",
         "kind": "ModelVersion",
@@ -111,7 +127,7 @@ def model_version(space: str, name: str, version: str, artifact: dict[str, Any],
             "model": "digits",
             "version": version,
             "artifact": {
-                "uri": f"http://{STORE}.{space}:8080/models/{artifact['file']}",
+                "uri": f"http://{STORE}.{stored_in or space}:8080/models/{artifact['file']}",
                 "digest": artifact["digest"],
             },
             "runtime": {"image": DIGITS_IMAGE, "args": ["serve"], **runtime},

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from devcluster.images import Build
 from testbed.cluster import ROOT, Cluster
 
 OPERATOR_IMAGE = "localhost/weir-operator:dev"
@@ -36,8 +38,15 @@ def install(cluster: Cluster, values: Mapping[str, str] | None = None, say: Call
     command = ["upgrade", "--install", RELEASE, "charts/weir", "--namespace", NAMESPACE, "--create-namespace", "--wait"]
     for key, value in settings.items():
         command += ["--set", f"{key}={value}"]
+    # The tag stays the same from build to build; without this a new image would not reach running pods.
+    command += ["--set-string", f"podAnnotations.build={build_of(ROOT, OPERATOR_IMAGE)}"]
     say("helm " + " ".join(command))
     cluster.helm(*_absolute(command))
+
+
+def build_of(context: Path, tag: str) -> str:
+    """A digest of everything that goes into an image."""
+    return Build(context / "Dockerfile", context, tag, {}).digest("")
 
 
 def _absolute(command: list[str]) -> list[str]:

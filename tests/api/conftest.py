@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from typing import Any, Protocol
 import pytest
 from kubernetes import client, config
 
+from tests.api.harness.lab import Lab
+from tests.api.harness.process import Operator
 from weir.api import API_VERSION, GROUP, VERSION
 from weir.api.crds import crd
 from weir.api.kinds import KINDS, Kind
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "hack"))
 
 KIND = {kind.name: kind for kind in KINDS}
 
@@ -110,3 +110,20 @@ def objects(api_server: Server) -> Objects:
     namespace = f"weir-{uuid.uuid4().hex[:8]}"
     client.CoreV1Api(connection).create_namespace({"metadata": {"name": namespace}})
     return Objects(client.CustomObjectsApi(connection), namespace)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A cluster of its own for tests that run the operator: no other test's objects are in its way."""
+    with Lab(tmp_path_factory.mktemp("lab")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def operator(lab: Lab) -> Iterator[Operator]:
+    """An operator for the whole cluster, with exactly the chart's permissions."""
+    lab.free_lease()
+    running = lab.operator()
+    running.wait_ready()
+    yield running
+    running.stop()

@@ -1,8 +1,8 @@
-"""A model cluster around ``decide``: applies what it wants, feeds back what came of it, and lets faults happen.
+"""A model cluster around ``decide``: does what it wants, feeds back what came of it, and lets faults happen.
 
-It mirrors the shell. The status is stored before anything is done about it. What is in memory counts only while it agrees
-with what is stored in all that matters. Any write may be the last one before a crash, and any may fail. Pools and routes
-may be seen as they were some writes ago, the Rollout itself not.
+It mirrors the shell. The status is stored before anything is done about it. What is in memory counts only while it
+agrees with the stored one in all that matters. Any write may be the last one before a crash, and any may fail. Pools
+and routes may be seen as they were some writes ago, the Rollout itself not.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
+from tests.properties.specs import make_spec
 from weir.api.actionrequest import ActionRequestSpec
+from weir.api.gate import Gate
 from weir.api.rollout import RolloutSpec
 from weir.api.rolloutrecord import RolloutRecordSpec
 from weir.api.rolloutstatus import Counts, RolloutStatus
@@ -22,17 +25,7 @@ from weir.release.capacity import carried
 from weir.release.decide import decide
 from weir.release.decision import Collect, Decision, PoolIntent
 from weir.release.durable import significant
-from weir.release.observation import (
-    Observation,
-    Pool,
-    Problem,
-    Request,
-    RolloutView,
-    Route,
-    Share,
-    Target,
-    Window,
-)
+from weir.release.observation import Observation, Pool, Problem, Request, RolloutView, Route, Share, Target, Window
 
 START = 1_800_000_000.0
 """When the model's clock starts, in seconds since the epoch."""
@@ -51,36 +44,6 @@ class Quality(StrEnum):
     ERROR = "error"
     ONE_ARM = "one arm"
     NAN = "nan"
-
-
-def make_spec(**changes: Any) -> RolloutSpec:
-    """A canary of 10 and 50 percent with one gate; ``changes`` are fields in their wire form."""
-    fields: dict[str, Any] = {
-        "versionRef": {"name": "v1"},
-        "replicas": 2,
-        "traffic": {"gateway": {"parentRefs": [{"name": "gateway"}]}},
-        "strategy": canary(10, 50),
-        "gates": [gate()],
-        "rollback": {"keepFor": "60s", "drain": "5s", "historyLimit": 1},
-        "progressDeadline": "300s",
-    }
-    return RolloutSpec.model_validate({**fields, **changes})
-
-
-def canary(*weights: int, min_duration: str = "30s", bake: str = "30s") -> dict[str, Any]:
-    """Strategy of that many steps."""
-    return {"canary": {"steps": [{"weight": w, "minDuration": min_duration} for w in weights], "bake": bake}}
-
-
-def blue_green(min_duration: str = "30s", bake: str = "30s") -> dict[str, Any]:
-    """Strategy with a preview and one switch."""
-    return {"blueGreen": {"preview": {"minDuration": min_duration}, "bake": bake}}
-
-
-def gate(name: str = "errors", **changes: Any) -> dict[str, Any]:
-    """A gate on the share of failed requests."""
-    base = {"name": name, "template": "http-errors", "max": "0.05", "minSamples": 20, "interval": "10s", "maxWait": "200s"}
-    return {**base, **changes}
 
 
 @dataclass
@@ -121,7 +84,9 @@ class Cluster:
     stored: dict[str, Any] = field(default_factory=dict)
     significant: dict[str, Any] = field(default_factory=lambda: significant(RolloutStatus()))
     """What must not be forgotten of what is stored."""
+    parsed: RolloutStatus | None = None
     memory: RolloutStatus | None = None
+    """The freshest status; never there unless it agrees with what is stored in all that matters."""
     collector: Collector | None = None
     warm_up: str | None = None
     warmed: frozenset[str] = frozenset()
@@ -154,9 +119,11 @@ class Cluster:
     @property
     def status(self) -> RolloutStatus:
         """What the shell would go on from now."""
-        if self.memory is not None and significant(self.memory) == self.significant:
+        if self.memory is not None:
             return self.memory
-        return RolloutStatus.model_validate(self.stored)
+        if self.parsed is None:
+            self.parsed = RolloutStatus.model_validate(self.stored)
+        return self.parsed
 
     def target_of(self, version: str) -> Target:
         """Target that the spec would name with that version."""
@@ -200,10 +167,10 @@ class Cluster:
         decision = decide(self.view, before, obs, self.now)
         if self.watch is not None:
             self.watch(self, before, obs, decision)
-        writes = self.writes(decision)
+        writes: list[Callable[[], None]] = [*self.writes(decision), partial(self._tell, decision)]
         if not self._differs(decision):
             self._take_in(decision)
-        for number, write in enumerate([*writes, lambda: self._tell(decision)]):
+        for number, write in enumerate(writes):
             if crash_at == number:
                 self.restart()
                 return decision
@@ -215,24 +182,24 @@ class Cluster:
 
     def writes(self, decision: Decision) -> list[Callable[[], None]]:
         """Writes to the API server that bring the decision about, in order; none where nothing differs."""
-        wanted = decision.desired
+        wanted, pools = decision.desired, self.pools
         found: list[Callable[[], None]] = []
         if self._differs(decision):
-            found.append(lambda: self._store(decision))
-        missing = [p for p in wanted.pools if p.pool not in self.pools and p.render]
-        present = [p for p in wanted.pools if p.pool in self.pools]
-        found += [lambda p=p: self._scale(p) for p in missing]
-        found += [lambda p=p: self._scale(p) for p in present if p.replicas != self.pools[p.pool].desired]
+            found.append(partial(self._store, decision))
+        found += [partial(self._scale, p) for p in wanted.pools if p.pool not in pools and p.render]
+        found += [
+            partial(self._scale, p) for p in wanted.pools if p.pool in pools and p.replicas != pools[p.pool].desired
+        ]
         if wanted.weights is not None and dict(wanted.weights) != dict(self.route.weights):
-            found.append(lambda: self._shift(dict(wanted.weights or ())))
-        found += [lambda name=name: self._remove(name) for name in wanted.remove if name in self.pools]
+            found.append(partial(self._shift, dict(wanted.weights)))
+        found += [partial(self._remove, name) for name in wanted.remove if name in pools]
         if wanted.record is not None and wanted.record.release not in self.records:
-            found.append(lambda: self._seal(wanted.record))
-        for result in wanted.results:
-            if result.uid in self.waiting:
-                found.append(lambda r=result: self._answer(r.uid, f"{r.phase}: {r.message}"))
+            found.append(partial(self._seal, wanted.record))
+        found += [
+            partial(self._answer, r.uid, f"{r.phase}: {r.message}") for r in wanted.results if r.uid in self.waiting
+        ]
         if wanted.finalizer != self.finalizer:
-            found.append(lambda: setattr(self, "finalizer", wanted.finalizer))
+            found.append(partial(self._hold_back, wanted.finalizer))
         return found
 
     def _differs(self, decision: Decision) -> bool:
@@ -246,11 +213,11 @@ class Cluster:
         self.past = [*self.past, (dict(self.pools), self.route)][-4:]
 
     def _store(self, decision: Decision) -> None:
-        self.stored, self.significant = decision.status.to_dict(), significant(decision.status)
+        self.stored, self.significant, self.parsed = decision.status.to_dict(), significant(decision.status), None
         self._take_in(decision)
 
     def _take_in(self, decision: Decision) -> None:
-        """What is in memory may follow only once the status is safe."""
+        assert not self._differs(decision), "memory may follow only once the status is safe"
         self.memory = decision.status
         self._gather(decision)
 
@@ -262,7 +229,9 @@ class Cluster:
         weight = self.route.weights.get(intent.pool, 0)
         if intent.replicas < pool.desired and weight:
             left = carried(replace(pool, ready=intent.replicas), self.spec.replicas)
-            assert left >= weight, f"{intent.pool} has {weight} % of the traffic and is scaled to {intent.replicas} pods"
+            assert left >= weight, (
+                f"{intent.pool} has {weight} % of the traffic and is scaled to {intent.replicas} pods"
+            )
         self.pools[intent.pool] = replace(pool, desired=intent.replicas, ready=min(pool.ready, intent.replicas))
 
     def _shift(self, weights: dict[str, int]) -> None:
@@ -280,9 +249,11 @@ class Cluster:
         del self.waiting[uid]
         self.results[uid] = result
 
-    def _seal(self, record: RolloutRecordSpec | None) -> None:
-        if record is not None:
-            self.records[record.release] = record
+    def _seal(self, record: RolloutRecordSpec) -> None:
+        self.records[record.release] = record
+
+    def _hold_back(self, finalizer: bool) -> None:
+        self.finalizer = finalizer
 
     def _gather(self, decision: Decision) -> None:
         collect = decision.desired.collect
@@ -347,7 +318,7 @@ class Cluster:
         candidate = self.status.candidate
         quality = self.quality.get(candidate.version, Quality.GOOD) if candidate is not None else Quality.GOOD
         if collector.collect.judging:
-            made = (_window(g.name, g.template, start, self.now, quality, self._sent(collector)) for g in self.spec.gates)
+            made = (_window(g, start, self.now, quality, self._sent(collector)) for g in self.spec.gates)
             collector.windows = (*collector.windows, *made)
         elif quality not in (Quality.ERROR, Quality.ONE_ARM):
             sent, stable = self._sent(collector)
@@ -387,18 +358,17 @@ class Cluster:
         return (self.significant, world)
 
 
-def _window(
-    name: str, template: str, start: float, end: float, quality: Quality, sent: tuple[int, int | None]
-) -> Window:
+def _window(gate: Gate, start: float, end: float, quality: Quality, sent: tuple[int, int | None]) -> Window:
+    """What a version of that quality shows, when it and stable were sent so many requests."""
     if quality is Quality.ERROR:
-        return Window(name, start, end, error="the metrics page answers 500")
-    if template == "threshold":
+        return Window(gate.name, start, end, error="the metrics page answers 500")
+    if gate.template == "threshold":
         values = {Quality.BAD: "100", Quality.NAN: "NaN"}
         value = None if quality in (Quality.SILENT, Quality.FEW) else Decimal(values.get(quality, "1"))
-        return Window(name, start, end, value=value)
+        return Window(gate.name, start, end, value=value)
     if quality is Quality.NAN:
-        return Window(name, start, end, error="the query gave NaN")
+        return Window(gate.name, start, end, error="the query gave NaN")
     total = {Quality.SILENT: 0, Quality.FEW: 3}.get(quality, sent[0])
     bad = total // 2 if quality is Quality.BAD else 0
     stable = None if sent[1] is None or quality is Quality.ONE_ARM else Counts(bad=sent[1] // 100, total=sent[1])
-    return Window(name, start, end, Counts(bad=bad, total=total), stable)
+    return Window(gate.name, start, end, Counts(bad=bad, total=total), stable)

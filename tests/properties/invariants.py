@@ -1,4 +1,4 @@
-"""What must be true of every decision, whatever happened before it; the promises of the release machine, one function each."""
+"""What must be true of every decision, whatever happened before it: the promises of the release machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from weir.release.plan import Stage, stages
 from weir.release.record import record_hash
 
 Attempt = tuple[int, int, float | None]
-"""(release, index of the stage, since when its weights are accepted): evidence of one attempt at a stage belongs together."""
+"""(release, index of the stage, since when its weights are accepted): its evidence belongs together."""
 
 
 @dataclass
@@ -26,10 +26,11 @@ class Ledger:
 
     seen: dict[Attempt, dict[tuple[str, float], Window]] = field(default_factory=dict)
     sticky: frozenset[str] = frozenset()
+    verified: frozenset[int] = frozenset()
 
     def clone(self) -> Ledger:
         """An independent copy."""
-        return Ledger({attempt: dict(windows) for attempt, windows in self.seen.items()}, self.sticky)
+        return Ledger({attempt: dict(windows) for attempt, windows in self.seen.items()}, self.sticky, self.verified)
 
     def windows(self, attempt: Attempt, gate: str) -> list[Window]:
         """Windows of a gate in one attempt, in order of time."""
@@ -251,7 +252,9 @@ def records_are_chained(step: Step) -> None:
     """Promise 10: every finished release has one record, and each holds the hash of the one before it."""
     cluster = step.cluster
     for release, record in cluster.records.items():
-        assert record.hash == record_hash(record)
+        if release not in cluster.ledger.verified:
+            assert record.hash == record_hash(record)
+            cluster.ledger.verified |= {release}
         assert record.previous_hash == (cluster.records[release - 1].hash if release > 1 else "")
     if step.after.release > step.before.release:
         assert set(cluster.records) == set(range(1, step.after.release)), "a release began before the last was recorded"
@@ -294,7 +297,7 @@ def watched(cluster: Cluster) -> Cluster:
 
 
 def settles(cluster: Cluster, turns: int = 400) -> None:
-    """Promise 7: once faults stop, a fixpoint is reached, and there the next decision writes nothing and changes nothing."""
+    """Promise 7: once faults stop, a fixpoint is reached, and there the next decision writes and changes nothing."""
     cluster.run(limit=turns)
     if cluster.gone:
         return

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.properties.cluster import Cluster, Quality, blue_green, canary, gate, make_spec
+from tests.properties.cluster import Cluster, Quality
 from tests.properties.invariants import settles, watched
+from tests.properties.specs import blue_green, canary, gate, make_spec
 from weir.release.observation import Problem
 
 VERSIONS = ("v1", "v2", "v3")
@@ -38,17 +39,27 @@ class Release(RuleBasedStateMachine):
         gates=st.sampled_from(GATES),
         replicas=st.integers(1, 4),
         forward=st.booleans(),
-        served=st.booleans(),
+        turns=st.integers(0, 25),
     )
     def begin(
-        self, strategy: dict[str, Any], gates: list[dict[str, Any]], replicas: int, forward: bool, served: bool
+        self, strategy: dict[str, Any], gates: list[dict[str, Any]], replicas: int, forward: bool, turns: int
     ) -> None:
+        """Without a version, or somewhere in a release of v2 over v1."""
         rollback = {"keepFor": "60s", "historyLimit": 1, "onStableUnhealthy": "FixForward" if forward else "Hold"}
         spec = make_spec(strategy=strategy, gates=gates, replicas=replicas, rollback=rollback)
         self.cluster = watched(Cluster(spec))
-        if served:
+        if turns:
             self.cluster.run()
             self.cluster.release("v2")
+            self.go_on(turns)
+
+    def go_on(self, turns: int) -> None:
+        for _ in range(turns):
+            decision = self.cluster.reconcile()
+            self.cluster.all_ready()
+            self.cluster.accept()
+            if decision.wake_at is not None:
+                self.cluster.pass_time(min(10.0, max(0.0, decision.wake_at - self.cluster.now)))
 
     # The operator
 
@@ -70,15 +81,9 @@ class Release(RuleBasedStateMachine):
 
     # The world as it should be; several rules, so that releases get somewhere
 
-    @rule(turns=st.integers(1, 6))
+    @rule(turns=st.integers(1, 8))
     def go_well(self, turns: int) -> None:
-        for _ in range(turns):
-            decision = self.cluster.reconcile()
-            self.cluster.all_ready()
-            self.cluster.accept()
-            self.cluster.reconcile()
-            if decision.wake_at is not None:
-                self.cluster.pass_time(min(10.0, max(0.0, decision.wake_at - self.cluster.now)))
+        self.go_on(turns)
 
     @rule()
     def everything_is_ready(self) -> None:
@@ -102,10 +107,14 @@ class Release(RuleBasedStateMachine):
 
     # The world as it is
 
-    @rule(data=st.data(), count=st.integers(0, 4))
-    def pods_come_and_go(self, data: st.DataObject, count: int) -> None:
-        if self.cluster.pools:
-            self.cluster.ready(data.draw(st.sampled_from(sorted(self.cluster.pools))), count)
+    @rule(stable=st.integers(0, 4), candidate=st.integers(0, 4), look=st.booleans())
+    def pods_come_and_go(self, stable: int, candidate: int, look: bool) -> None:
+        status = self.cluster.status
+        for version, count in ((status.stable, stable), (status.candidate, candidate)):
+            if version is not None:
+                self.cluster.ready(version.pool, count)
+        if look:
+            self.cluster.reconcile()
 
     @rule(works=st.booleans())
     def gateway(self, works: bool) -> None:
@@ -116,6 +125,14 @@ class Release(RuleBasedStateMachine):
     @rule(version=st.sampled_from(VERSIONS), quality=st.sampled_from(list(Quality)))
     def version_behaves(self, version: str, quality: Quality) -> None:
         self.cluster.quality[version] = quality
+
+    @rule(quality=st.sampled_from(list(Quality)), windows=st.integers(1, 5))
+    def candidate_shows(self, quality: Quality, windows: int) -> None:
+        for version in VERSIONS:
+            self.cluster.quality[version] = quality
+        for _ in range(windows):
+            self.cluster.pass_time(10.0)
+            self.cluster.reconcile()
 
     @rule(right=st.booleans())
     def gateway_keeps_shares(self, right: bool) -> None:
@@ -198,12 +215,14 @@ class Release(RuleBasedStateMachine):
             asked, stable = cluster.target, status.stable
             failed = {f.revision for f in status.failed}
             assert asked is not None
-            assert (stable is not None and stable.revision == asked.revision) or asked.revision in failed, status.message
+            assert (stable is not None and stable.revision == asked.revision) or asked.revision in failed, (
+                status.message
+            )
         assert cluster.gone == cluster.deleting
 
 
 Release.TestCase.settings = settings(
-    max_examples=int(os.environ.get("WEIR_EXAMPLES", "150")),
+    max_examples=int(os.environ.get("WEIR_EXAMPLES", "200")),
     stateful_step_count=40,
     derandomize=True,
     deadline=None,

@@ -1,11 +1,11 @@
 {{- /* What the operator does to objects in a served namespace, and nothing more; tests/unit/chart holds the same list. */ -}}
 {{- define "weir.rules" -}}
-# Finalizers are patched on the object itself; what a person wrote in spec is never changed.
+# The finalizer is patched on the object itself; what a person wrote in spec is never changed.
 - apiGroups: [weir.dev]
-  resources: [rollouts, modelversions]
+  resources: [rollouts]
   verbs: [get, list, watch, patch]
 - apiGroups: [weir.dev]
-  resources: [actionrequests, datacontracts, agentpolicies]
+  resources: [modelversions, actionrequests, datacontracts, agentpolicies]
   verbs: [get, list, watch]
 - apiGroups: [weir.dev]
   resources: [rollouts/status, modelversions/status, actionrequests/status, datacontracts/status, agentpolicies/status]

@@ -120,9 +120,10 @@ class Process:
             observer=observer,
             actor=self._actor,
             collector=self.collector,
-            warmth=Warmth(session, lambda key: self.add(key)),
+            warmth=Warmth(session, self.add),
             events=EventWriter(client, controller="weir.dev/rollout", instance=settings.identity, metrics=metrics),
             metrics=ReleaseMetrics(metrics.registry),
+            tracer=self.tracing.tracer,
         )
         self.controllers: dict[Resource, Controller] = {
             ROLLOUTS: self._controller("rollout", rollouts),

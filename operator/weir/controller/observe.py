@@ -23,13 +23,16 @@ from weir.controller.runtime.resources import (
     MODEL_VERSIONS,
     PODS,
     ROLLOUT_RECORDS,
+    ROLLOUTS,
     SERVICES,
     KubeObject,
     Resource,
 )
 from weir.evidence.release import ArmPods, Pod
 from weir.release.observation import Pool, Problem, Request, RolloutView, Target
-from weir.traffic.adapter import Seen
+from weir.traffic.adapter import Backend, Seen
+from weir.traffic.overlap import Claimant, endpoint_problem
+from weir.traffic.service import unfit_backends
 from weir.workload import readiness
 from weir.workload.identity import label_value, target
 from weir.workload.manifests import LABEL_POOL, LABEL_ROLLOUT
@@ -155,6 +158,27 @@ class Observer:
             slices=self._cache.select(ENDPOINT_SLICES, space, labels),
             pods=self._cache.select(PODS, space, labels),
         )
+
+    def rival(self, view: RolloutView) -> Problem | None:
+        """An older Rollout that has this one's endpoint already."""
+        claimants = []
+        for obj in self._cache.select(ROLLOUTS):
+            try:
+                claimants.append(Claimant(view_of(obj), obj["metadata"].get("creationTimestamp", "")))
+            except ValidationError:
+                continue
+        mine = next((c for c in claimants if c.rollout.uid == view.uid), None)
+        return endpoint_problem(mine, claimants) if mine is not None else None
+
+    def unfit_shares(self, view: RolloutView, status: RolloutStatus, versions: Versions, seen: Seen) -> Problem | None:
+        """Why a Service switch could not share traffic between stable and the version to come."""
+        if view.spec.traffic.service is None or status.stable is None or versions.target is None:
+            return None
+        arms = [(status.stable.pool, status.stable.version), (versions.target.pool, versions.target.version)]
+        backends = [
+            Backend(pool, 50, version, external=versions.external(version)) for pool, version in dict(arms).items()
+        ]
+        return unfit_backends(view, backends, seen)
 
     def requests(self, view: RolloutView) -> tuple[Request, ...]:
         """ActionRequests for the Rollout that have no result yet."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from opentelemetry.trace import Tracer
 from pydantic import ValidationError
 
 from weir.api.base import format_time
@@ -17,6 +19,7 @@ from weir.controller.memory import Memories, Memory, must_write
 from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import Observer, Versions, view_of
 from weir.controller.runtime.cache import Cache, StaleGuard
+from weir.controller.runtime.errors import NamespaceEnding
 from weir.controller.runtime.events import EventWriter
 from weir.controller.runtime.resources import ROLLOUTS, KubeObject, ObjectKey
 from weir.controller.runtime.telemetry import ReconcileScope
@@ -26,8 +29,10 @@ from weir.release.conditions import invalid_spec
 from weir.release.decide import decide
 from weir.release.decision import Decision
 from weir.release.desired import share_key
-from weir.release.observation import Observation, RolloutView
+from weir.release.observation import Observation, Problem, RolloutView
 from weir.traffic.adapter import Seen, adapter_for
+
+_log = logging.getLogger(__name__)
 
 _SOON = 0.05
 """Seconds after which a look is repeated that came too early for the watches."""
@@ -47,6 +52,7 @@ class RolloutReconciler:
         warmth: Warmth,
         events: EventWriter,
         metrics: ReleaseMetrics,
+        tracer: Tracer,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """``wall``: seconds since the epoch."""
@@ -58,6 +64,7 @@ class RolloutReconciler:
         self._warmth = warmth
         self._events = events
         self._metrics = metrics
+        self._tracer = tracer
         self._wall = wall
         self._memories = Memories()
         self._uids: dict[ObjectKey, str] = {}
@@ -79,14 +86,29 @@ class RolloutReconciler:
             return None
         memory = self._memories.of(view.uid)
         status = self._memories.recall(obj)
-        versions, seen = self._observer.versions(view, status), self._observer.seen(view)
         now = self._wall()
         self._late(key, now)
-        decision = decide(view, status, self._observe(key, view, status, versions, seen, memory), now)
+        with self._tracer.start_as_current_span("observe"):
+            versions, seen = self._observer.versions(view, status), self._observer.seen(view)
+            observation = self._observe(key, view, status, versions, seen, memory)
+        with self._tracer.start_as_current_span("decide") as span:
+            decision = decide(view, status, observation, now)
+            span.set_attribute("weir.decisions", [event.reason for event in decision.events])
         scope.annotate(release=str(decision.status.release), stage=_stage(decision.status))
+        problems = dict(memory.problems)
         try:
-            await self._act(Scene(view, obj, versions, seen, memory), key, decision, scope)
+            with self._tracer.start_as_current_span("act"):
+                await self._act(Scene(view, obj, versions, seen, memory), key, decision, scope)
         except NotYet:
+            return _SOON
+        except NamespaceEnding:
+            if not view.deleting:
+                raise
+            # Neither weights nor a record can be written here any more, and all that they are about goes as well.
+            await self._actor.finalizer(obj, wanted=False)
+            return None
+        if memory.problems != problems:
+            # What the API server said of this very write is to be decided upon and told, though nothing else changes.
             return _SOON
         return self._next(key, decision, now)
 
@@ -100,13 +122,12 @@ class RolloutReconciler:
         memory: Memory,
     ) -> Observation:
         adapter, place = adapter_for(view), (key.namespace, key.name)
-        blocker = adapter.plan(view, seen)
         route, fight = adapter.observe(view, seen), write_problem(memory, "HTTPRoute")
         collected = self._collector.collecting(place)
         return Observation(
             target=versions.target,
             target_problem=versions.problem,
-            blockers=(blocker,) if blocker is not None else (),
+            blockers=self._blockers(view, status, versions, seen),
             write_problem=write_problem(memory),
             pools=self._observer.pools(view, status, versions),
             route=route if fight is None else replace(route, problem=fight),
@@ -114,11 +135,23 @@ class RolloutReconciler:
                 place, {g.name: g.window_end for g in status.gates if g.window_end is not None}
             ),
             share=self._collector.share(place) if collected == share_key(status) else None,
+            evidence_problem=self._collector.problem(place),
             warmed=self._warmth.warmed(key),
             warmup_problem=self._warmth.problem(key),
             requests=self._observer.requests(view),
             recorded=self._observer.recorded(view),
         )
+
+    def _blockers(
+        self, view: RolloutView, status: RolloutStatus, versions: Versions, seen: Seen
+    ) -> tuple[Problem, ...]:
+        """What stands in the way of a release before it touches traffic; only asked while none has been touched."""
+        if status.stage is not None and status.stage.index >= 0:
+            return ()
+        problems = [adapter_for(view).plan(view, seen), self._observer.unfit_shares(view, status, versions, seen)]
+        if status.stable is None or status.candidate is not None:
+            problems.append(self._observer.rival(view))
+        return tuple(problem for problem in problems if problem is not None)
 
     async def _act(self, scene: Scene, key: ObjectKey, decision: Decision, scope: ReconcileScope) -> None:
         """Intent first, then the cluster, then the papers; each may be cut off anywhere and is done again."""
@@ -180,9 +213,11 @@ class RolloutReconciler:
         return scene.versions.contents.get(candidate.version) if candidate is not None else None
 
     def _measure(self, view: RolloutView, versions: Versions, decision: Decision) -> None:
+        """Gauges, counters and log lines; once per decision, since a decision is only taken on what was stored."""
         content = versions.contents.get(view.spec.version_ref.name)
         self._metrics.show(view, content.model if content is not None else "", decision.status)
         for event in decision.events:
+            _log.info("decision", extra={"reason": event.reason, "text": event.message, "phase": decision.status.phase})
             self._metrics.decisions.labels(view.namespace, view.name, event.reason).inc()
             if event.reason.startswith("Release") and event.reason != "ReleaseStarted":
                 outcome = event.reason.removeprefix("Release")

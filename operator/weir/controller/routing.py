@@ -33,6 +33,7 @@ def affected(cache: Cache, resource: Resource, obj: KubeObject, change: EventTyp
             yield key_of(resource, obj)
         if resource is ROLLOUTS:
             yield from _versions_of(obj)
+            yield from _versions_served_by(cache, obj)
         elif resource is MODEL_VERSIONS and change is not EventType.STATUS:
             yield from _rollouts_naming(cache, obj)
     elif resource in (ACTION_REQUESTS, ROLLOUT_RECORDS):
@@ -52,6 +53,14 @@ def _versions_of(rollout: KubeObject) -> Iterator[ObjectKey]:
     names |= {kept["version"] for kept in status.get("retained") or []}
     for name in sorted(names):
         yield ObjectKey(MODEL_VERSIONS, rollout["metadata"]["namespace"], name)
+
+
+def _versions_served_by(cache: Cache, rollout: KubeObject) -> Iterator[ObjectKey]:
+    """ModelVersions that still say the Rollout uses them, which it may have stopped doing."""
+    meta = rollout["metadata"]
+    for version in cache.select(MODEL_VERSIONS, meta["namespace"]):
+        if meta["name"] in ((version.get("status") or {}).get("servedBy") or []):
+            yield key_of(MODEL_VERSIONS, version)
 
 
 def _rollouts_naming(cache: Cache, version: KubeObject) -> Iterator[ObjectKey]:
@@ -81,6 +90,7 @@ def _owners(cache: Cache, resource: Resource, obj: KubeObject) -> Iterator[Objec
         gateway = rollout["spec"]["traffic"].get("gateway") or {}
         status = rollout.get("status") or {}
         pools = {status[arm]["pool"] for arm in ("stable", "candidate") if status.get(arm)}
-        routed = resource is HTTP_ROUTES and (gateway.get("routeRef") or {}).get("name") == name
+        route = (gateway.get("routeRef") or {}).get("name", rollout["metadata"]["name"])
+        routed = resource is HTTP_ROUTES and route == name
         if routed or name in pools:
             yield key_of(ROLLOUTS, rollout)

@@ -28,12 +28,12 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Reads WEIR_IMAGE, WEIR_NAMESPACES, WEIR_LEASE_NAMESPACE, WEIR_LOG_LEVEL, WEIR_HTTP_PORT, and the pod's own name.
+        """Reads the WEIR_* variables that the chart sets, and the pod's own name and namespace.
 
         Raises ValueError where a value cannot be used, naming the variable.
         """
         port = environ.get("WEIR_HTTP_PORT", "8080")
-        if not port.isdigit() or int(port) > 65535:
+        if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
             raise ValueError(f"WEIR_HTTP_PORT must be a port number, not {port!r}")
         namespaces = tuple(sorted({n.strip() for n in environ.get("WEIR_NAMESPACES", "").split(",") if n.strip()}))
         own = environ.get("WEIR_LEASE_NAMESPACE") or environ.get("POD_NAMESPACE") or _own_namespace()

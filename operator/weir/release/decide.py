@@ -142,7 +142,7 @@ def _finish_ending(turn: Turn) -> bool:
         return False
     if ending.drain_until is None:
         drain = seconds(turn.view.spec.rollback.drain) if _exposed(turn) else 0.0
-        turn.set(ending=ending.model_copy(update={"drain_until": turn.now + drain}))
+        turn.set(ending=ending.model_copy(update={"drain_until": turn.after(drain)}))
         return True
     if turn.now < ending.drain_until:
         turn.say(f"{ending.message}; draining {candidate.label}")
@@ -167,7 +167,7 @@ def _promote(turn: Turn) -> None:
     if stable is not None:
         keep = seconds(turn.view.spec.rollback.keep_for)
         drain = seconds(turn.view.spec.rollback.drain)
-        _retain(turn, stable, warm_until=turn.now + max(keep, drain))
+        _retain(turn, stable, warm_until=turn.after(max(keep, drain)))
     _close(turn, Outcome.PROMOTED, "Promoted", message)
     turn.set(stable=candidate)
 

@@ -63,7 +63,8 @@ def _pools(turn: Turn) -> tuple[PoolIntent, ...]:
     for kept in status.retained:
         if kept.pool in turn.obs.pools and kept.pool not in removed:
             # Only what has served stays warm, so it goes on at full size: never a count from a look that may be old.
-            replicas = spec.replicas if kept.warm_until > turn.now or turn.obs.route.weights.get(kept.pool) else 0
+            warm = kept.warm_until > turn.now and not (spec.traffic.service is not None and status.candidate)
+            replicas = spec.replicas if warm or turn.obs.route.weights.get(kept.pool) else 0
             intents.append(PoolIntent(kept.pool, kept.version, kept.revision, replicas, False))
     return tuple(intents)
 

@@ -178,4 +178,5 @@ def _share(counts: Counts) -> Decimal:
 
 
 def _percent(share: Decimal) -> str:
-    return f"{(share * 100).normalize():f} %" if share else "0 %"
+    """Percent with three significant digits, for people."""
+    return f"{float(share) * 100:.3g} %"

@@ -112,6 +112,8 @@ class Observation:
     route: Route = field(default_factory=Route)
     windows: tuple[Window, ...] = ()
     share: Share | None = None
+    evidence_problem: str | None = None
+    """What is wrong with reading evidence just now, for people."""
     warmed: frozenset[str] = frozenset()
     warmup_problem: Problem | None = None
     requests: tuple[Request, ...] = ()

@@ -104,7 +104,7 @@ def _retry(turn: Turn, request: Request) -> str:
 
 
 def _pause(turn: Turn, request: Request) -> str:
-    until = turn.now + seconds(request.spec.duration) if request.spec.duration else None
+    until = turn.after(seconds(request.spec.duration)) if request.spec.duration else None
     since = turn.status.pause.since if turn.status.pause else turn.now
     turn.set(pause=Pause(since=since, until=until, by=_actor(request), reason=request.spec.reason))
     told = f"paused until {format_time(until)}" if until else "paused until a Resume"
@@ -155,8 +155,9 @@ def _shift(turn: Turn, started: float) -> None:
     """Moves stored times by the part of the pause that lies after them; ``started``: when it began."""
     status, length = turn.status, max(0.0, turn.now - started)
     if status.deadline is not None:
-        turn.set(deadline=status.deadline + length)
+        turn.set(deadline=round(status.deadline + length, 3))
     if status.stage is not None and status.stage.evidence_from is not None:
         # Evidence may have begun during the pause; moved by all of it, it would begin in the future.
-        since = min(status.stage.evidence_from + length, max(turn.now, status.stage.evidence_from))
+        begun = status.stage.evidence_from
+        since = min(round(begun + length, 3), max(turn.now, begun))
         turn.set(stage=status.stage.model_copy(update={"evidence_from": since}))

@@ -27,26 +27,27 @@ def progress(turn: Turn, *, promote: Callable[[Turn], None]) -> bool:
             return True
     if _replanned(turn):
         return True
-    if not turn.paused and turn.status.deadline is not None and turn.now >= turn.status.deadline:
-        waited = turn.status.message or "no progress"
-        turn.end(
-            Outcome.ROLLED_BACK, "ProgressDeadlineExceeded", f"no progress within {_deadline_text(turn)}: {waited}"
-        )
-        return True
     stage = turn.stage
-    if stage is None:
-        return _prepare(turn)
-    return _stage(turn, stage, promote)
+    if _prepare(turn) if stage is None else _stage(turn, stage, promote):
+        return True
+    return _expired(turn)
 
 
-def _deadline_text(turn: Turn) -> str:
-    return turn.view.spec.progress_deadline
+def _expired(turn: Turn) -> bool:
+    """Ends a release that waits beyond its deadline; looked at last, for what is there now may have come meanwhile."""
+    deadline = turn.status.deadline
+    if turn.paused or deadline is None or turn.now < deadline:
+        return False
+    waited = turn.status.message or "no progress"
+    within = turn.view.spec.progress_deadline
+    turn.end(Outcome.ROLLED_BACK, "ProgressDeadlineExceeded", f"no progress within {within}: {waited}")
+    return True
 
 
 def _deadline(turn: Turn) -> float:
     """Seconds since the epoch; what is set during a pause counts from its start, since it moves by all of it later."""
     since = turn.now if turn.status.paused_at is None else turn.status.paused_at
-    return since + seconds(turn.view.spec.progress_deadline)
+    return round(since + seconds(turn.view.spec.progress_deadline), 3)
 
 
 def _replanned(turn: Turn) -> bool:
@@ -204,7 +205,8 @@ def _observed(turn: Turn, stage: Stage) -> bool:
         return False
     if stage.kind == "Traffic" and any(g.template.startswith("http-") for g in turn.view.spec.gates):
         if turn.obs.share is None:
-            turn.say("waiting for the request counters of both versions")
+            why = f": {turn.obs.evidence_problem}" if turn.obs.evidence_problem else ""
+            turn.say(f"waiting for the request counters of both versions{why}")
             return False
         settled, problem = share_problem(turn.obs.share, stage.weight, turn.obs.route.granularity)
         if not settled:

@@ -86,6 +86,10 @@ class Turn:
         if last.weight != status.weight:
             self.set(decisions=[*status.decisions[:-1], last.model_copy(update={"weight": status.weight})])
 
+    def after(self, length: float) -> float:
+        """The time ``length`` seconds from now, in whole milliseconds: what is stored must be what is meant."""
+        return round(self.now + length, 3)
+
     def wake(self, at: float | None) -> None:
         """Asks to be called again at that time, if it lies ahead."""
         if at is not None and at > self.now:

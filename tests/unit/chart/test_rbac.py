@@ -16,7 +16,7 @@ KEEP = READ | {"create", "patch", "delete"}
 
 SERVED = {
     (WEIR, "rollouts"): READ | {"patch"},
-    (WEIR, "modelversions"): READ | {"patch"},
+    (WEIR, "modelversions"): READ,
     (WEIR, "actionrequests"): READ,
     (WEIR, "datacontracts"): READ,
     (WEIR, "agentpolicies"): READ,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from devcluster import fake_node, pki
 from devcluster.control_plane import ControlPlane, audit_policy
 from devcluster.errors import ClusterError

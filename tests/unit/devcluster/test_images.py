@@ -5,6 +5,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from devcluster.addons import PUBLIC_IMAGES, manifests
 from devcluster.archive import SmallImage, write
 from devcluster.context import context_files, is_ignored, parse_ignore

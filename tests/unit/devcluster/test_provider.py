@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from devcluster.errors import ClusterError
 from devcluster.namespace import make_cgroups, remove_cgroups
 from devcluster.paths import Cache

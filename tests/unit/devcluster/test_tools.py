@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from devcluster import tools
 from devcluster.errors import ClusterError
 from devcluster.paths import GO_MODULE, Cache

@@ -66,6 +66,10 @@ class Forbidden(ApiError):
     """403: RBAC, quota or an admission webhook says no; the message names verb and resource."""
 
 
+class NamespaceEnding(Forbidden):
+    """403: the namespace is being deleted; nothing can be created in it any more, and all that is there will go."""
+
+
 class Unauthorized(ApiError):
     """401: the credentials are not (or no longer) accepted."""
 
@@ -130,6 +134,8 @@ def _kind_of(status: int, reason: str, text: str, causes: list[dict[str, Any]], 
             return AlreadyExists
         managed = any(cause.get("reason") == "FieldManagerConflict" for cause in causes)
         return FieldConflict if managed else Conflict
+    if status == 403 and any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+        return NamespaceEnding
     patched = status == 422 and content_type == _JSON_PATCH and not causes
     if patched and any(part in text for part in _PATCH_NOT_APPLICABLE):
         return Conflict

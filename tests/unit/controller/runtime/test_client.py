@@ -151,6 +151,11 @@ GENERIC_422 = "the server rejected our request due to an error in our request"
         (status(400, "BadRequest", "bad"), errors.Invalid, True),
         (status(422, "Invalid", "is invalid", [{"field": "spec.a", "message": "too big"}]), errors.Invalid, True),
         (status(403, "Forbidden", "cannot patch resource"), errors.Forbidden, False),
+        (
+            status(403, "Forbidden", "is forbidden", [{"reason": "NamespaceTerminating", "message": "terminating"}]),
+            errors.NamespaceEnding,
+            False,
+        ),
         (status(410, "Expired"), errors.Expired, False),
         (status(429, "TooManyRequests"), errors.Throttled, False),
         (status(500, "InternalError", "boom"), errors.Unavailable, False),

@@ -1,0 +1,103 @@
+from typing import Any
+
+import pytest
+
+from weir.controller.routing import affected
+from weir.controller.runtime.cache import Cache, EventType
+from weir.controller.runtime.resources import (
+    ACTION_REQUESTS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    GATEWAYS,
+    HTTP_ROUTES,
+    MODEL_VERSIONS,
+    ROLLOUT_RECORDS,
+    ROLLOUTS,
+    SERVICES,
+    Resource,
+)
+
+ROUTE = {"gateway": {"parentRefs": [{"name": "web"}]}}
+
+
+def obj(name: str, spec: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    meta = {"name": name, "namespace": "ml", "uid": name, "resourceVersion": "1", **metadata}
+    return {"metadata": meta, "spec": spec or {}}
+
+
+def rollout(name: str, version: str = "v1", traffic: Any = None, **status: Any) -> dict[str, Any]:
+    made = obj(name, {"versionRef": {"name": version}, "traffic": traffic or ROUTE})
+    return {**made, "status": status}
+
+
+@pytest.fixture
+def cache() -> Cache:
+    filled = Cache()
+    filled.put(ROLLOUTS, rollout("digits", stable={"version": "v1", "pool": "digits-1"}))
+    filled.put(ROLLOUTS, rollout("other", "v9", traffic={"gateway": {"routeRef": {"name": "kept"}}}))
+    return filled
+
+
+def woken(
+    cache: Cache, resource: Resource, thing: dict[str, Any], change: EventType = EventType.MODIFIED
+) -> set[tuple[str, str]]:
+    return {(key.resource.kind, key.name) for key in affected(cache, resource, thing, change)}
+
+
+def test_given_our_own_status_echo_then_the_rollout_is_not_woken_but_its_versions_are(cache: Cache) -> None:
+    echo = rollout("digits", "v2", stable={"version": "v1"}, retained=[{"version": "v0"}])
+
+    assert woken(cache, ROLLOUTS, echo, EventType.STATUS) == {("ModelVersion", name) for name in ("v0", "v1", "v2")}
+    assert ("Rollout", "digits") in woken(cache, ROLLOUTS, echo)
+
+
+def test_given_a_rollout_that_stopped_using_a_version_then_that_version_is_looked_at(cache: Cache) -> None:
+    cache.put(MODEL_VERSIONS, {**obj("v0"), "status": {"servedBy": ["digits"]}})
+
+    assert ("ModelVersion", "v0") in woken(cache, ROLLOUTS, rollout("digits"), EventType.DELETED)
+
+
+def test_given_a_new_version_then_the_rollouts_that_name_it_are_woken(cache: Cache) -> None:
+    assert woken(cache, MODEL_VERSIONS, obj("v9"), EventType.ADDED) == {("ModelVersion", "v9"), ("Rollout", "other")}
+    assert woken(cache, MODEL_VERSIONS, obj("v9"), EventType.STATUS) == set()
+
+
+@pytest.mark.parametrize(
+    ("resource", "spec"),
+    [(ACTION_REQUESTS, {"rolloutRef": {"name": "digits"}}), (ROLLOUT_RECORDS, {"rollout": "digits"})],
+    ids=["request", "record"],
+)
+def test_given_a_request_or_a_record_then_its_rollout_is_woken(
+    cache: Cache, resource: Resource, spec: dict[str, Any]
+) -> None:
+    assert woken(cache, resource, obj("x", spec)) == {("Rollout", "digits")}
+
+
+def test_given_a_gateway_then_all_rollouts_are_woken(cache: Cache) -> None:
+    assert woken(cache, GATEWAYS, obj("web")) == {("Rollout", "digits"), ("Rollout", "other")}
+
+
+def test_given_a_labelled_object_then_its_rollout_is_woken_also_by_a_shortened_name(cache: Cache) -> None:
+    assert woken(cache, DEPLOYMENTS, obj("digits-1", labels={"weir.dev/rollout": "digits"})) == {("Rollout", "digits")}
+    long = "d" * 80
+    cache.put(ROLLOUTS, rollout(long))
+    from weir.workload.identity import label_value
+
+    labels = {"weir.dev/rollout": label_value(long)}
+    assert woken(cache, DEPLOYMENTS, obj("x", labels=labels)) == {("Rollout", long)}
+
+
+def test_given_a_route_that_a_user_keeps_then_the_rollout_that_names_it_is_woken(cache: Cache) -> None:
+    assert woken(cache, HTTP_ROUTES, obj("kept")) == {("Rollout", "other")}
+    assert woken(cache, HTTP_ROUTES, obj("unrelated")) == set()
+
+
+def test_given_a_foreign_route_under_the_name_of_a_rollout_that_makes_its_own_then_it_is_woken(cache: Cache) -> None:
+    assert woken(cache, HTTP_ROUTES, obj("digits"), EventType.DELETED) == {("Rollout", "digits")}
+    assert woken(cache, HTTP_ROUTES, obj("other")) == set()
+
+
+def test_given_a_service_that_a_user_runs_then_the_rollout_that_serves_from_it_is_woken(cache: Cache) -> None:
+    assert woken(cache, SERVICES, obj("digits-1")) == {("Rollout", "digits")}
+    labels = {"kubernetes.io/service-name": "digits-1"}
+    assert woken(cache, ENDPOINT_SLICES, obj("digits-1-abc", labels=labels)) == {("Rollout", "digits")}

@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+
+from weir.controller import settings
+from weir.controller.settings import Settings
+
+
+def test_given_nothing_set_then_the_defaults_work_outside_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(settings, "_NAMESPACE_FILE", tmp_path / "absent")
+
+    found = Settings.from_environment({})
+
+    assert (found.port, found.namespaces, found.lease_namespace, found.log_level) == (8080, (), "default", "INFO")
+    assert found.identity
+
+
+def test_given_a_pod_then_its_namespace_and_name_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = tmp_path / "namespace"
+    own.write_text("from-file\n")
+    monkeypatch.setattr(settings, "_NAMESPACE_FILE", own)
+
+    assert Settings.from_environment({}).lease_namespace == "from-file"
+    assert Settings.from_environment({"POD_NAMESPACE": "pod"}).lease_namespace == "pod"
+    both = Settings.from_environment({"POD_NAMESPACE": "pod", "WEIR_LEASE_NAMESPACE": "set", "POD_NAME": "weir-0"})
+    assert (both.lease_namespace, both.identity) == ("set", "weir-0")
+
+
+def test_given_several_namespaces_then_they_are_taken_once_each_whatever_the_spaces() -> None:
+    assert Settings.from_environment({"WEIR_NAMESPACES": " b, a,,b "}).namespaces == ("a", "b")
+
+
+@pytest.mark.parametrize("port", ["", "http", "-1", "65536", "8080.5", "²"])
+def test_given_a_port_that_is_none_then_the_variable_is_named(port: str) -> None:
+    with pytest.raises(ValueError, match="WEIR_HTTP_PORT"):
+        Settings.from_environment({"WEIR_HTTP_PORT": port})
