@@ -146,7 +146,7 @@ class LoadGenerator:
         url = f"{self._settings.target_url}/v2/models/{self._settings.model_name}/infer"
         tensor = {"name": INPUT, "datatype": "UINT8", "shape": [1, len(self._pixels[row])], "data": self._pixels[row]}
         body = {"id": request_id, "inputs": [tensor], "outputs": [{"name": OUTPUT_LABEL}]}
-        version, status, wrong, reason, instance = NO_VERSION, None, False, None, None
+        version, status, wrong, reason, instance, detail = NO_VERSION, None, False, None, None, ""
         try:
             async with session.post(url, json=body, headers=self._headers()) as response:
                 version, status = response.headers.get(VERSION_HEADER, NO_VERSION), response.status
@@ -155,15 +155,15 @@ class LoadGenerator:
             if status == 200:
                 wrong = json.loads(content)["outputs"][0]["data"] != [self._labels[row]]
             else:
-                reason = f"http_{status}"
+                reason, detail = f"http_{status}", content[:200].decode("utf-8", "replace")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            reason = type(error).__name__
+            reason, detail = type(error).__name__, str(error)[:200]
         except (ValueError, LookupError, TypeError):
             reason = "not_an_answer"
         finally:
             self._in_flight -= 1
         seconds = time.monotonic() - due
-        self._count(total, Outcome(time.time(), request_id, version, status, seconds, wrong, reason))
+        self._count(total, Outcome(time.time(), request_id, version, status, seconds, wrong, reason, detail))
         if reason is None and self._random.random() < self._settings.feedback_share:
             url = f"http://{instance}" if instance else self._settings.target_url
             self._start(self._label(session, url, request_id, self._labels[row]), "label")

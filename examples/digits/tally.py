@@ -15,7 +15,7 @@ class Outcome:
 
     `version` is the one that answered (`none` when no model server did), `reason` is None or why the request failed
     (`http_503`, or the name of the exception), `seconds` counts from the moment the request was due; None when it
-    was never sent.
+    was never sent. `detail` is the text of a failure, for people.
     """
 
     at: float
@@ -25,6 +25,7 @@ class Outcome:
     seconds: float | None
     wrong: bool = False
     reason: str | None = None
+    detail: str = ""
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Tally:
         version["failed"] += 1
         self.errors[outcome.reason] += 1
         failure = {"t": round(outcome.at, 3), "id": outcome.request_id, "version": outcome.version}
-        self.failures.append({**failure, "status": outcome.status, "reason": outcome.reason})
+        self.failures.append({**failure, "status": outcome.status, "reason": outcome.reason, "detail": outcome.detail})
 
     def quantile_ms(self, share: float) -> float | None:
         """Return the latency in milliseconds that `share` (0-1) of requests did not exceed; None without any."""

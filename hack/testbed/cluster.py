@@ -66,10 +66,10 @@ class Cluster:
         document = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=document)
 
-    def apply_as(self, manager: str, *objects: dict[str, Any]) -> None:
-        """Server-side apply under another field manager's name, which must not run into a conflict."""
+    def apply_again(self, *objects: dict[str, Any]) -> None:
+        """Server-side apply without force, as a chart's upgrade does; a field that somebody else took is an error."""
         document = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        self.kubectl("apply", "--server-side", f"--field-manager={manager}", "-f", "-", stdin=document)
+        self.kubectl("apply", "--server-side", "-f", "-", stdin=document)
 
     def get(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
         """An object, or None where there is none."""

@@ -28,7 +28,8 @@ def _deployment(name: str, space: str, args: list[str], port: int, env: dict[str
         "args": args,
         "env": [{"name": key, "value": value} for key, value in env.items()],
         "ports": [{"name": "http", "containerPort": port}],
-        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1, "timeoutSeconds": 5},
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -20,7 +21,8 @@ def devcluster(*words: str, name: str) -> None:
     """Runs the cluster's command line; its progress goes to our standard output."""
     group, *rest = words
     command = [sys.executable, "-m", "devcluster", group, *rest, "--name", name]
-    subprocess.run(command, check=True, cwd=ROOT)
+    path = os.pathsep.join([str(ROOT / "hack"), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": path})
 
 
 def up(name: str) -> Cluster:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.api.harness import gateway
 from tests.api.harness.api import eventually
 from tests.api.harness.case import Case
 from tests.api.harness.lab import ACCOUNT, SYSTEM, Lab
@@ -44,7 +43,6 @@ class Lineage:
         self._lab = lab
         self.namespace = lab.make_namespace()
         lab.allow_leases(self.namespace)
-        gateway.make_gateway(lab.api, self.namespace, "web")
         self._proxy = Proxy(lab.server.url)
         self._kubeconfig = lab.kubeconfig_for(SYSTEM, ACCOUNT, self._proxy.url)
         self._name = f"weir-{number}"
@@ -59,9 +57,7 @@ class Lineage:
     def release(self, k: int) -> Result:
         """A release, cut off after its k-th write and finished by the next operator."""
         case = Case(self._lab, self.namespace, f"r{k}")
-        hostname = f"{case.name}.{self.namespace}.test"
-        traffic = {"gateway": {"parentRefs": [{"name": "web"}], "hostnames": [hostname]}}
-        case.create(strategy=_STEPS, gates=[_GATE], traffic=traffic)
+        case.create(strategy=_STEPS, gates=[_GATE])
         case.wait_ready()
         eventually(lambda: len(case.records()) == 1, "the record of release 1")
         killed = threading.Event()

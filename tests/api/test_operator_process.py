@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.api import objects as good
-from tests.api.harness import gateway
 from tests.api.harness.api import eventually
 from tests.api.harness.case import CANARY, Case
 from tests.api.harness.lab import Lab, chart_objects
@@ -70,11 +68,9 @@ def test_given_converged_objects_when_nothing_happens_then_nothing_is_written_an
 
 
 @pytest.fixture
-def alone(lab: Lab) -> Iterator[Case]:
-    """A namespace that no operator serves yet, with a Gateway of its own."""
-    case = Case(lab)
-    gateway.make_gateway(lab.api, case.namespace, "web")
-    yield case
+def alone(lab: Lab) -> Case:
+    """A namespace that no operator serves yet; its Gateway is in another."""
+    return Case(lab)
 
 
 def test_given_two_operators_then_the_loser_writes_nothing_and_takes_over_when_the_leader_is_told_to_end(
@@ -121,8 +117,7 @@ def test_given_a_missing_permission_then_verb_and_resource_are_named_and_the_res
     kubeconfig = lab.kubeconfig_for(alone.namespace, "default")
     operator = lab.operator(kubeconfig=kubeconfig, namespace=alone.namespace)
     alone.version("v1")
-    hostname = f"{alone.namespace}.test"
-    alone.create(traffic={"gateway": {"parentRefs": [{"name": "web"}], "hostnames": [hostname]}})
+    alone.create()
 
     ready = alone.wait_reason("Forbidden")
 
@@ -135,9 +130,9 @@ def test_given_a_missing_permission_then_verb_and_resource_are_named_and_the_res
 
 
 def _rules() -> list[KubeObject]:
-    """The chart's rules for served namespaces, and those for Gateways and the Lease."""
+    """The chart's rules for served namespaces and for the Lease."""
     roles = {role["metadata"]["name"]: role for role in chart_objects() if role["kind"] in ("Role", "ClusterRole")}
-    return [rule for name in ("weir", "weir-gateways", "weir-leader") for rule in roles[name]["rules"]]
+    return [rule for name in ("weir", "weir-leader") for rule in roles[name]["rules"]]
 
 
 def _without(rules: list[KubeObject], group: str, resource: str, verb: str) -> list[KubeObject]:
@@ -155,4 +150,11 @@ def _grant(lab: Lab, namespace: str, rules: list[KubeObject]) -> None:
     role = {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": meta, "rules": rules}
     reference = {"apiGroup": api, "kind": "Role", "name": "weir"}
     binding = {"kind": "RoleBinding", "metadata": meta, "roleRef": reference, "subjects": [subject]}
-    lab.apply(role, {"apiVersion": f"{api}/v1", **binding})
+    # GatewayClasses are in no namespace.
+    cluster_wide = {"kind": "ClusterRole", "apiGroup": api, "name": "weir-gateways"}
+    reading = {"kind": "ClusterRoleBinding", "metadata": {"name": f"weir-{namespace}"}, "subjects": [subject]}
+    lab.apply(
+        role,
+        {"apiVersion": f"{api}/v1", **binding},
+        {"apiVersion": f"{api}/v1", **reading, "roleRef": cluster_wide},
+    )

@@ -163,8 +163,8 @@ def test_given_records_then_they_are_sealed_and_their_hashes_chain(lab: Lab, goo
         content = RolloutRecordSpec.model_validate(record["spec"])
         assert record_hash(content) == record["spec"]["hash"]
     assert second["spec"]["previousHash"] == first["spec"]["hash"]
+    name = second["metadata"]["name"]
     with pytest.raises(Failure, match="immutable|sealed|never change") as refused:
-        name = second["metadata"]["name"]
         lab.api.merge(ROLLOUT_RECORDS, good_canary.namespace, name, {"spec": {"message": "it was fine"}})
     assert refused.value.status == 422
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from devcluster.paths import Cache
-from devcluster.provider import remembered
+from devcluster.clusters import present
+from devcluster.errors import ClusterError
 from testbed import digits, install
 from testbed.cluster import Cluster, CommandFailed, wait_for
 from testbed.journal import Journal
@@ -57,11 +57,18 @@ def operator_logs(cluster: Cluster) -> str:
     return "\n".join(parts)
 
 
+def _runs(name: str) -> bool:
+    try:
+        return bool(present(name).status())
+    except ClusterError:
+        return False
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A cluster with Weir as this checkout has it."""
     name = os.environ.get("WEIR_CLUSTER", "weir")
-    found = remembered(Cache.default().cluster(name)) is not None
+    found = _runs(name)
     try:
         cluster = install.up(name)
         install.install(cluster)
@@ -119,5 +126,5 @@ def spaces(
     yield make
     for space in made:
         _SPACES.remove(space)
-        cluster.kubectl("delete", "namespace", space.name, "--wait=false")
+        cluster.kubectl("delete", "namespace", space.name, "--wait=false", "--ignore-not-found")
         graveyard.append(space.name)

@@ -71,6 +71,16 @@ def test_given_a_candidate_that_cannot_serve_then_it_gets_no_request_and_the_rol
     ]
 
 
+def test_given_a_release_under_way_when_its_namespace_is_deleted_then_it_does_not_hold_it_up(
+    releases: dict[str, Release],
+) -> None:
+    release = releases["never-ready"]
+    number = release.rolled_back().status["release"]
+    release.again("once more").until("a new release", lambda look: look.status["release"] == number + 1)
+
+    release.space.cluster.kubectl("delete", "namespace", release.space.name, "--timeout=90s", timeout=100)
+
+
 def _routed(space: Space, name: str, pool: str) -> bool:
     route = space.route(name) or {"spec": {}}
     backends = [backend for rule in route["spec"].get("rules") or [] for backend in rule.get("backendRefs") or []]

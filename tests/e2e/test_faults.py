@@ -11,7 +11,7 @@ import pytest
 from devcluster.embedded import Embedded
 from testbed import faults
 from testbed.cluster import Cluster
-from testbed.scenario import CANARY_STEPS, Release, Space, Spaces
+from testbed.scenario import CANARY_STEPS, ERRORS, Release, Space, Spaces
 
 PROMETHEUS = "http://prometheus.monitoring:9090"
 API_SERVER_GONE = 8.0
@@ -32,14 +32,16 @@ class Outage:
 @pytest.fixture(scope="module")
 def outage(spaces: Spaces) -> Iterator[Outage]:
     """Prometheus goes away in the middle of a release that asks it; the other tests run meanwhile."""
-    space = spaces("no-prometheus", metrics={"prometheus": {"address": PROMETHEUS, "interval": "1s", "timeout": "2s"}})
+    source = {"prometheus": {"address": PROMETHEUS, "interval": "1s", "timeout": "2s"}}
+    # Enough requests to ask for, so that it goes away before the gate has passed.
+    space = spaces("no-prometheus", metrics=source, gates=[{**ERRORS, "minSamples": 60}])
     for label in ("v1", "v2"):
         space.version(label)
     space.traffic(30)
     space.serving("v1")
     space.used()
     release = space.release("v2")
-    look = release.in_stage("Traffic(20)")
+    release.until("evidence", lambda look: look.stage == "Traffic(20)" and "evidenceFrom" in look.status["stage"])
     faults.scale_prometheus(space.cluster, 0)
     look = release.latest
     yield Outage(release, time.monotonic(), look.stage, look.weight)

@@ -86,7 +86,7 @@ def test_given_a_route_without_rules_when_released_then_weir_fills_it_and_hostna
     assert users.of("v2").answered > 0
     # The user's chart applies its own part again: nothing of Weir's moves, and nothing conflicts.
     generation = route["metadata"]["generation"]
-    space.cluster.apply_as("chart", user_route(space))
+    space.cluster.apply_again(user_route(space))
     assert (space.route(ROUTE) or {})["metadata"]["generation"] == generation
 
 

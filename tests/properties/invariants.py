@@ -161,6 +161,36 @@ def is_good(window: Window) -> bool:
     return window.candidate.total > 0 and window.candidate.bad * 20 <= window.candidate.total
 
 
+def no_more_than_the_stage_wants(step: Step) -> None:
+    """Promise 2: whatever becomes of the plan, the share rises only to what the stage that was entered stands for."""
+    after = step.after
+    if after.candidate is not None and after.stage is not None and after.stage.weight < after.weight:
+        assert step.same_release
+        assert after.weight <= step.before.weight, f"{after.stage.name} has {after.weight} %"
+
+
+def breach_rolls_back(step: Step) -> None:
+    """Promise 3: a clear breach ends the release in the very decision that sees it, in every phase, paused or not."""
+    before, state, spec = step.before, step.before.stage, step.cluster.spec
+    if before.candidate is None or before.ending is not None or before.force is not None or step.asked("Promote"):
+        return
+    if state is None or state.evidence_from is None:
+        return
+    ends = {g.name: g.window_end or 0.0 for g in before.gates}
+    for gate in spec.gates:
+        limit = gate.max if gate.template != "threshold" and gate.failure_limit == 0 else None
+        for window in step.obs.windows:
+            new = window.gate == gate.name and window.start >= max(state.evidence_from, ends.get(gate.name, 0.0))
+            arms = min(w.total for w in (window.candidate, window.stable) if w is not None)
+            if limit is None or not new or window.error is not None or arms < gate.min_samples:
+                continue
+            if window.stable is None and gate.max_ratio_to_stable is not None:
+                continue
+            if window.candidate.bad > limit * window.candidate.total * 4:
+                ended = step.after.ending is not None or step.after.candidate is None or not step.same_release
+                assert ended, f"{gate.name} saw {window} and nothing happened"
+
+
 def rollback_needs_nothing(step: Step) -> None:
     """Promise 3: an abort takes the weight back at once, without metrics, gateway, versions or warm-up to look at."""
     after = step.after
@@ -231,10 +261,16 @@ def evidence_of_one_release(step: Step) -> None:
         assert gate.failures <= len(bad), f"{gate.name} failed {gate.failures} times in {len(bad)} bad windows"
 
 
+def deletion_puts_back(step: Step) -> None:
+    """Promise 3: a Rollout that is being deleted starts nothing, and what runs is on its way out at once."""
+    if step.cluster.deleting and step.after.candidate is not None:
+        assert step.after.ending is not None, "a release goes on while its Rollout is being deleted"
+
+
 def status_is_valid(step: Step) -> None:
     """Promise 9: the API server takes every status, and conditions are right in the kstatus sense."""
     after = step.after
-    RolloutStatus.model_validate(after.to_dict())
+    assert RolloutStatus.model_validate(after.to_dict()) == after, "what is stored is not what is meant"
     told = {c.type: c for c in after.conditions}
     assert "Ready" in told
     assert (told["Ready"].status == "True") != bool(told.keys() & {"Reconciling", "Stalled"})
@@ -267,11 +303,14 @@ INVARIANTS = (
     capacity_before_traffic,
     route_follows_status,
     only_pass_advances,
+    no_more_than_the_stage_wants,
+    breach_rolls_back,
     rollback_needs_nothing,
     restart_changes_nothing,
     time_is_stored,
     abort_is_sticky,
     evidence_of_one_release,
+    deletion_puts_back,
     status_is_valid,
     records_are_chained,
 )
@@ -303,6 +342,7 @@ def settles(cluster: Cluster, turns: int = 400) -> None:
         return
     status, picture = cluster.status, cluster.picture()
     for memory in (True, False):
+        cluster.pass_time(1000.0)
         if not memory:
             cluster.restart()
         decision = cluster.reconcile()

@@ -61,6 +61,11 @@ def block(c: Cluster) -> None:
     c.blockers = (Problem("GatewayNotFound", "there is no gateway", terminal=True),)
 
 
+def pause_with_bad(c: Cluster) -> None:
+    c.edit(paused=True)
+    c.quality["v2"] = Quality.BAD
+
+
 def delete(c: Cluster) -> None:
     c.deleting = True
 
@@ -78,6 +83,7 @@ ONCE: dict[str, Act] = {
     "promote": lambda c: c.ask("Promote", "promote"),
     "pause for a while": lambda c: c.ask("Pause", "pause", duration="20s"),
     "paused": lambda c: c.edit(paused=True),
+    "paused and bad": pause_with_bad,
     "resumed": lambda c: c.edit(paused=False),
     "supersede": lambda c: c.release("v3"),
     "revert": lambda c: c.release("v1"),
@@ -227,7 +233,9 @@ def turn(cluster: Cluster) -> bool:
         return True
     if decision.wake_at is None:
         assert quiet
-        assert not cluster.writes(decision)
+        cluster.pass_time(1000.0)
+        cluster.reconcile()
+        assert cluster.picture() == before, "a converged object was written to"
         return False
     step = decision.wake_at - cluster.now
     cluster.pass_time(min(step, 10.0) if cluster.collector is not None else step)

@@ -106,17 +106,32 @@ class Actor:
         return answer
 
     async def cluster(self, scene: Scene, desired: Desired) -> None:
-        """Pools, weights and previews. What the API server refuses becomes a problem in the scene's memory."""
+        """Pools, weights and previews. What the API server refuses becomes a problem in the scene's memory.
+
+        Weights are written even if a pool could not be: they are only decided on pods that were seen ready, and traffic
+        must get away from a bad version also when its Deployment cannot be written. The first error is raised last.
+        """
+        scene.memory.tried.clear()
+        errors: list[ApiError] = []
         for intent in desired.pools:
-            await self._write(scene, self._pool(scene, intent))
+            await self._attempt(scene, self._pool(scene, intent), errors)
         if desired.weights is not None:
-            await self._write(scene, self._weights(scene, desired.weights))
-        await self._write(scene, self._preview(scene, desired))
+            await self._attempt(scene, self._weights(scene, desired.weights), errors)
+        await self._attempt(scene, self._preview(scene, desired), errors)
         for pool in desired.remove:
             deployment, service = self._live(scene.view, pool)
-            await self._write(scene, removal_writes(scene.view, deployment, service))
+            await self._attempt(scene, removal_writes(scene.view, deployment, service), errors)
             for resource in (DEPLOYMENTS, SERVICES):
                 self._guard.forget(ObjectKey(resource, scene.view.namespace, pool))
+        scene.memory.drop_untried()
+        if errors:
+            raise errors[0]
+
+    async def _attempt(self, scene: Scene, writes: Sequence[Write], errors: list[ApiError]) -> None:
+        try:
+            await self._write(scene, writes)
+        except ApiError as error:
+            errors.append(error)
 
     def _live(self, view: RolloutView, pool: str) -> tuple[KubeObject | None, KubeObject | None]:
         space = view.namespace
@@ -161,21 +176,25 @@ class Actor:
 
     async def _write(self, scene: Scene, writes: Sequence[Write]) -> None:
         for write in writes:
-            await self._write_one(scene, write)
+            if not await self._write_one(scene, write):
+                # Later writes build on this one: what they would be refused for is not what is wrong.
+                return
 
-    async def _write_one(self, scene: Scene, write: Write) -> None:
+    async def _write_one(self, scene: Scene, write: Write) -> bool:
+        """Whether the API server has it; a refusal is remembered, and tried again after a while."""
         key = ObjectKey(write.resource, write.namespace, write.name)
         if self._guard.is_stale(key):
             raise NotYet(str(write))
         what, memory = str(write), scene.memory
+        memory.tried.add(what)
         digest = sha256(canonical(write.body))
         before, until = memory.refused.get(what, ("", 0.0))
         if before == digest and time.monotonic() < until:
-            return
+            return False
         if write.resource is HTTP_ROUTES and self._contest.contested(write):
             live = await self._client.get(write.resource, write.name, write.namespace)
             memory.problems[what] = conflict_problem(live, write, "spec", "rules")
-            return
+            return False
         try:
             answers = await execute(self._client, [write])
         except ApiError as error:
@@ -185,7 +204,7 @@ class Actor:
             memory.problems[what] = problem
             if isinstance(error, Invalid):
                 memory.refused[what] = (digest, time.monotonic() + _REFUSED_SECONDS)
-                return
+                return False
             raise
         memory.problems.pop(what, None)
         memory.refused.pop(what, None)
@@ -193,14 +212,15 @@ class Actor:
         for answer in answers:
             if answer:
                 self._guard.wrote(write.resource, answer)
+        return True
 
     async def restore(self, scene: Scene) -> None:
         """Gives back what belongs to the user, before the Rollout goes."""
         await self._write(scene, adapter_for(scene.view).restore(scene.view, scene.seen))
 
-    async def record(self, view: RolloutView, desired: Desired, traceparent: str) -> None:
+    async def record(self, scene: Scene, desired: Desired, traceparent: str) -> None:
         """Creates the sealed record of the release that just ended; a repetition is no error."""
-        content = desired.record
+        view, content = scene.view, desired.record
         if content is None:
             return
         body = {
@@ -218,6 +238,12 @@ class Actor:
             await self._client.create(ROLLOUT_RECORDS, body)
         except AlreadyExists:
             return
+        except ApiError as error:
+            write = Write("apply", ROLLOUT_RECORDS, view.namespace, record_name(view, content.release))
+            problem = problem_of(error, write)
+            if problem is not None:
+                scene.memory.problems[str(write)] = problem
+            raise
 
     async def results(self, view: RolloutView, desired: Desired, at: str) -> None:
         """Writes the results of ActionRequests; one that is gone needs none."""

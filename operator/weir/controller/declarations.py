@@ -68,6 +68,16 @@ def modelversion_status(obj: dict[str, Any], users: Sequence[str], serving: bool
     return status.to_dict()
 
 
+def support_changes_in(obj: dict[str, Any], now: float) -> float | None:
+    """Seconds until the clock alone changes the stage of a ModelVersion; None when it will not. ``now``: as above."""
+    try:
+        support = ModelVersionSpec.model_validate(obj["spec"]).support
+    except ValidationError:
+        return None
+    ends = (support.deprecated_after, support.retired_after) if support is not None else ()
+    return min((end - now for end in ends if end is not None and end > now), default=None)
+
+
 def assessed_status(obj: dict[str, Any], now: float) -> dict[str, Any]:
     """Status of a DataContract or AgentPolicy: what is accepted, and what is not enforced yet."""
     generation = obj["metadata"].get("generation", 1)

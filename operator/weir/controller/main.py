@@ -14,7 +14,7 @@ import aiohttp
 
 from weir import __version__
 from weir.controller.act import Actor
-from weir.controller.declarations import assessed_status, in_use, modelversion_status, serves
+from weir.controller.declarations import assessed_status, in_use, modelversion_status, serves, support_changes_in
 from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import Observer
 from weir.controller.reconcile import RolloutReconciler
@@ -67,7 +67,8 @@ WATCHED = (
     Watched(SERVICES),
     Watched(ENDPOINT_SLICES),
     Watched(HTTP_ROUTES),
-    Watched(GATEWAYS),
+    # Gateways often live in a namespace of their own.
+    Watched(GATEWAYS, everywhere=True),
     Watched(GATEWAY_CLASSES),
 )
 
@@ -156,7 +157,9 @@ class Process:
             return None
         rollouts = self.cache.select(ROLLOUTS, key.namespace)
         users, serving = in_use(key.name, rollouts), serves(key.name, rollouts)
-        return await self._write_status(key, obj, modelversion_status(obj, users, serving, time.time()))
+        now = time.time()
+        again = await self._write_status(key, obj, modelversion_status(obj, users, serving, now))
+        return support_changes_in(obj, now) if again is None else again
 
     async def _reconcile_declaration(self, key: ObjectKey, _scope: ReconcileScope) -> float | None:
         obj = self.cache.get(key.resource, key.namespace, key.name)

@@ -23,6 +23,13 @@ class Memory:
     """Name of an object of ours → why the API server does not take it."""
     refused: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Write → (what was refused, until when it is not tried again)."""
+    tried: set[str] = field(default_factory=set)
+    """Writes that the last look asked for."""
+
+    def drop_untried(self) -> None:
+        """Forgets what was refused but is not asked for any more."""
+        self.problems = {what: problem for what, problem in self.problems.items() if what in self.tried}
+        self.refused = {what: refusal for what, refusal in self.refused.items() if what in self.tried}
 
 
 class Memories:

@@ -70,13 +70,14 @@ class Versions:
 
 
 class Observer:
-    """Reads the cache. ``wall`` gives seconds since the epoch, ``missing`` the kinds that the cluster does not serve."""
+    """Reads the cache. ``wall`` gives seconds since the epoch, ``missing`` the kinds that are not served."""
 
     def __init__(self, cache: Cache, wall: Callable[[], float], missing: Callable[[], frozenset[Resource]]) -> None:
         """Remembers where to look."""
         self._cache = cache
         self._wall = wall
         self._missing = missing
+        self._claimants: dict[str, Claimant] = {}
 
     def versions(self, view: RolloutView, status: RolloutStatus) -> Versions:
         """What should be released, and the content of every version the release deals with."""
@@ -161,14 +162,22 @@ class Observer:
 
     def rival(self, view: RolloutView) -> Problem | None:
         """An older Rollout that has this one's endpoint already."""
-        claimants = []
-        for obj in self._cache.select(ROLLOUTS):
-            try:
-                claimants.append(Claimant(view_of(obj), obj["metadata"].get("creationTimestamp", "")))
-            except ValidationError:
-                continue
-        mine = next((c for c in claimants if c.rollout.uid == view.uid), None)
-        return endpoint_problem(mine, claimants) if mine is not None else None
+        found = (self._claimant(obj) for obj in self._cache.select(ROLLOUTS))
+        # Those that are gone are dropped by the way.
+        self._claimants = {claimant.rollout.uid: claimant for claimant in found if claimant is not None}
+        mine = self._claimants.get(view.uid)
+        return endpoint_problem(mine, self._claimants.values()) if mine is not None else None
+
+    def _claimant(self, obj: KubeObject) -> Claimant | None:
+        """A Rollout as one that claims an endpoint; a spec is read once for each generation, since all look at all."""
+        meta = obj["metadata"]
+        known = self._claimants.get(meta["uid"])
+        if known is not None and known.rollout.generation == meta.get("generation", 1):
+            return known
+        try:
+            return Claimant(view_of(obj), meta.get("creationTimestamp", ""))
+        except ValidationError:
+            return None
 
     def unfit_shares(self, view: RolloutView, status: RolloutStatus, versions: Versions, seen: Seen) -> Problem | None:
         """Why a Service switch could not share traffic between stable and the version to come."""

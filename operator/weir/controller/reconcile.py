@@ -38,6 +38,10 @@ _SOON = 0.05
 """Seconds after which a look is repeated that came too early for the watches."""
 
 
+_RETRY = 10.0
+"""Seconds after which a look is repeated while a write of ours is in the way of something."""
+
+
 class RolloutReconciler:
     """Brings one Rollout forward; everything that is decided is decided in ``weir.release``."""
 
@@ -90,7 +94,7 @@ class RolloutReconciler:
         self._late(key, now)
         with self._tracer.start_as_current_span("observe"):
             versions, seen = self._observer.versions(view, status), self._observer.seen(view)
-            observation = self._observe(key, view, status, versions, seen, memory)
+            observation = self._observe(key, view, status, versions, seen, memory=memory)
         with self._tracer.start_as_current_span("decide") as span:
             decision = decide(view, status, observation, now)
             span.set_attribute("weir.decisions", [event.reason for event in decision.events])
@@ -110,7 +114,9 @@ class RolloutReconciler:
         if memory.problems != problems:
             # What the API server said of this very write is to be decided upon and told, though nothing else changes.
             return _SOON
-        return self._next(key, decision, now)
+        again = self._next(key, decision, now)
+        # What is refused or fought over is tried again, also by a Rollout that waits for nothing else.
+        return min(again or _RETRY, _RETRY) if memory.problems else again
 
     def _observe(
         self,
@@ -119,6 +125,7 @@ class RolloutReconciler:
         status: RolloutStatus,
         versions: Versions,
         seen: Seen,
+        *,
         memory: Memory,
     ) -> Observation:
         adapter, place = adapter_for(view), (key.namespace, key.name)
@@ -167,7 +174,7 @@ class RolloutReconciler:
         self._measure(view, scene.versions, decision)
         self._background(scene, key, decision)
         await self._actor.cluster(scene, desired)
-        await self._actor.record(view, desired, scope.traceparent)
+        await self._actor.record(scene, desired, scope.traceparent)
         await self._actor.results(view, desired, format_time(now))
         for event in decision.events:
             await self._events.emit(

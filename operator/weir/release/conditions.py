@@ -36,6 +36,8 @@ def _ready(turn: Turn) -> tuple[bool, str, str]:
     status, stable = turn.status, turn.status.stable
     if status.hold is not None:
         return False, status.hold.reason, status.hold.message
+    if status.candidate is not None and turn.obs.write_problem is not None:
+        return False, turn.obs.write_problem.reason, turn.obs.write_problem.message
     if status.phase is not Phase.PROMOTED or stable is None:
         reason = status.ending.reason if status.ending is not None else str(status.phase)
         return False, reason, status.message or str(status.phase)
@@ -48,6 +50,8 @@ def _ready(turn: Turn) -> tuple[bool, str, str]:
         return False, problem.reason, problem.message
     if not turn.obs.route.accepted or turn.obs.route.weights.get(stable.pool) != 100:
         return False, "RouteNotAccepted", "waiting for the gateway to take the route"
+    if turn.obs.write_problem is not None:
+        return False, turn.obs.write_problem.reason, turn.obs.write_problem.message
     return True, "Promoted", f"{stable.label} serves all traffic"
 
 

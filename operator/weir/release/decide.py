@@ -27,7 +27,7 @@ from weir.release.gates import worst
 from weir.release.observation import Observation, RolloutView
 from weir.release.phase import phase
 from weir.release.record import record_name
-from weir.release.shifting import progress
+from weir.release.shifting import look, progress
 from weir.release.traffic import lower_to_zero
 from weir.release.turn import Turn
 
@@ -47,6 +47,7 @@ def decide(view: RolloutView, status: RolloutStatus, obs: Observation, now: floa
     """
     turn = Turn(view, status, obs, round(now, 3))
     requests.handle(turn)
+    look(turn)  # before a pause ends, which moves the time from which evidence counts
     requests.keep_time(turn)
     for _ in range(_MAX_TRANSITIONS):
         if not _transition(turn):

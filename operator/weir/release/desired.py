@@ -54,7 +54,8 @@ def _pools(turn: Turn) -> tuple[PoolIntent, ...]:
         candidate = status.candidate
         replicas = required_replicas(spec, turn.stage or turn.plan[0])
         by_ratio = spec.traffic.service is not None and status.ending is None
-        if (status.ending is not None or status.weight) and not by_ratio:
+        traffic = status.weight or turn.obs.route.weights.get(candidate.pool)
+        if (status.ending is not None or traffic) and not by_ratio:
             # While it carries traffic a version never loses pods; only where pods are the share, fewer mean less of it.
             replicas = max(replicas, turn.obs.pool(candidate.pool).desired)
         renderable = candidate.revision == desired_revision

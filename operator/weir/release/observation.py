@@ -37,7 +37,8 @@ class Pool:
     """Pods of one version: a Deployment and its Service, or a Service that the user runs (``external``).
 
     ``ready`` counts pods that answer through the Service (ready endpoints), ``desired`` the Deployment's replicas.
-    ``problem`` names why pods are missing (image, quota, artifact digest, crash loop …).
+    ``problem`` names why pods are missing (image, quota, artifact digest, crash loop …). ``ready_since``: when the
+    youngest of the ready pods became ready (seconds since the epoch), where that is known.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Pool:
     ready: int = 0
     external: bool = False
     problem: Problem | None = None
+    ready_since: float | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from weir.release.capacity import safe_weight
 from weir.release.gates import fresh, judge
 from weir.release.observation import Problem
 from weir.release.plan import Stage, required_replicas
-from weir.release.traffic import SETTLE, intended, share_problem, written
+from weir.release.traffic import ENDPOINTS_SETTLE, SETTLE, intended, share_problem, written
 from weir.release.turn import Turn
 
 
@@ -19,7 +19,7 @@ def progress(turn: Turn, *, promote: Callable[[Turn], None]) -> bool:
     """One transition of a running release; safety first, in every phase, paused or not."""
     if _superseded(turn):
         return True
-    _judge(turn)
+    look(turn)
     if turn.status.force is None:
         failed = next((g for g in turn.status.gates if g.verdict is Verdict.FAIL), None)
         if failed is not None:
@@ -102,6 +102,11 @@ def _prepare(turn: Turn) -> bool:
     if candidate.pool not in turn.obs.warmed:
         problem = turn.obs.warmup_problem
         turn.say(f"warming up {candidate.label}" + (f": {problem.message}" if problem else ""))
+        return False
+    known = pool.ready_since + ENDPOINTS_SETTLE if pool.ready_since is not None else turn.now
+    if turn.now < known:
+        turn.say(f"letting the gateway learn where {candidate.label} is")
+        turn.wake(known)
         return False
     turn.enter(0, _deadline(turn))
     return True
@@ -222,9 +227,11 @@ def _observed(turn: Turn, stage: Stage) -> bool:
     return False
 
 
-def _judge(turn: Turn) -> None:
-    """Lets every gate look at the windows it has not seen."""
+def look(turn: Turn) -> None:
+    """Lets every gate of a running release look at the windows it has not seen."""
     stage, state = turn.stage, turn.status.stage
+    if turn.status.candidate is None or turn.status.ending is not None:
+        return
     if stage is None or state is None or not stage.judged or state.evidence_from is None:
         return
     before = {g.name: g for g in turn.status.gates}

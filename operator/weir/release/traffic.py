@@ -12,6 +12,13 @@ from weir.release.turn import Turn
 SETTLE = 1.0
 """Seconds after the gateway accepted new weights that count for nothing: the data plane follows 0.06-1.5 s later."""
 
+ENDPOINTS_SETTLE = 3.0
+"""Seconds from the readiness of a version's pods (stored in whole seconds) to its first weight.
+
+Gateways watch routes and endpoints separately; one that hears of the weight first answers 503, and none says which
+endpoints it knows.
+"""
+
 _LEAST_REQUESTS = 20
 _LEAST_EXPECTED = 5
 _SLACK = 0.03

@@ -56,7 +56,9 @@ class ManagedRoute(Adapter):
             return ()
         if live is None and missing_feature(gateway_of(rollout).matches, claimed) is not None:
             return ()
-        rule = weighted_rule(gateway_of(rollout).matches, backends, version_headers=BACKEND_HEADERS in claimed)
+        # A backend without a share is left out: it may not exist yet, or not any more, and naming it costs a write.
+        serving = [backend for backend in backends if backend.weight] or backends
+        rule = weighted_rule(gateway_of(rollout).matches, serving, version_headers=BACKEND_HEADERS in claimed)
         if gateway_of(rollout).route_ref is not None:
             body = _filled(rollout, rule, live)
         else:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weir.api.base import parse_time
 from weir.controller.runtime.resources import KubeObject
 from weir.release.observation import Pool, Problem
 from weir.workload.fetch import ARTIFACT_REASONS
@@ -93,7 +94,18 @@ def pool(
         return Pool(name, ready=ready)
     desired = int((deployment.get("spec") or {}).get("replicas", 1))
     problem = _problem(deployment, pods) if ready < desired else None
-    return Pool(name, desired=desired, ready=ready, problem=problem)
+    return Pool(name, desired=desired, ready=ready, problem=problem, ready_since=_ready_since(pods))
+
+
+def _ready_since(pods: Sequence[KubeObject]) -> float | None:
+    """When the youngest of the ready pods became ready."""
+    found = [
+        parse_time(condition["lastTransitionTime"])
+        for pod in pods
+        for condition in (pod.get("status") or {}).get("conditions") or []
+        if condition.get("type") == "Ready" and condition.get("status") == "True" and "lastTransitionTime" in condition
+    ]
+    return max(found, default=None)
 
 
 def _problem(deployment: KubeObject, pods: Sequence[KubeObject]) -> Problem | None:
@@ -143,7 +155,8 @@ def _container_problem(container: Mapping[str, Any]) -> Problem | None:
     name, state = container.get("name", ""), container.get("state") or {}
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
-    if (waiting or state.get("terminated")) and ended.get("exitCode"):
+    # One that runs again, but is not ready, has not shown yet that it will not end the same way.
+    if not container.get("ready") and ended.get("exitCode"):
         return _exit_problem(name, ended, waiting.get("reason"))
     reason = waiting.get("reason", "")
     if reason in _IMAGE_REASONS:

@@ -38,12 +38,13 @@ class Api:
     def __init__(self, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
         settings = client.Configuration()
-        config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
+        load: Any = config.load_kube_config
+        load(str(kubeconfig), client_configuration=settings, persist_config=False)
         self.url = settings.host
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.verify = settings.ssl_ca_cert or False
-        if settings.cert_file:
+        if settings.cert_file and settings.key_file:
             self.session.cert = (settings.cert_file, settings.key_file)
         token = settings.get_api_key_with_prefix("authorization") or settings.get_api_key_with_prefix("BearerToken")
         if token:
@@ -129,9 +130,7 @@ class Mirror:
         self._selector = {"labelSelector": selector} if selector else {}
         self._objects: dict[tuple[str, str], KubeObject] = {}
         self._stopped = threading.Event()
-        self._answer: requests.Response | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True, name=f"mirror {resource.plural}")
-        self._thread.start()
+        threading.Thread(target=self._run, daemon=True, name=f"mirror {resource.plural}").start()
 
     def objects(self) -> list[KubeObject]:
         """What there is now."""
@@ -143,10 +142,8 @@ class Mirror:
 
     def stop(self) -> None:
         """Follow no more."""
+        # The stream is left to end by itself: closing it from here would wait for its next line.
         self._stopped.set()
-        if self._answer is not None:
-            self._answer.close()
-        self._thread.join(5)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -163,8 +160,8 @@ class Mirror:
             self._put(item)
         query = {"watch": "1", "resourceVersion": listed["metadata"]["resourceVersion"], **self._selector}
         url = self._api.url + self._resource.path(None)
-        with self._api.session.get(url, params=query, stream=True, timeout=(5, 300)) as self._answer:
-            for line in self._answer.iter_lines(chunk_size=None):
+        with self._api.session.get(url, params=query, stream=True, timeout=(5, 300)) as answer:
+            for line in answer.iter_lines(chunk_size=None):
                 if self._stopped.is_set():
                     return
                 event = json.loads(line)

@@ -136,7 +136,7 @@ class Case:
     def _ready_now(self) -> bool:
         found = self.rollout()
         status = found.get("status") or {}
-        ready = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
+        ready: KubeObject = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
         version = (status.get("stable") or {}).get("version")
         return ready.get("status") == "True" and version == found["spec"]["versionRef"]["name"]
 

@@ -56,9 +56,7 @@ class Traffic:
             names = [(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in pods]
             return {name: (int(self._good.get(name, 0)), int(self._bad.get(name, 0))) for name in names}
 
-    def _advance(
-        self, route: KubeObject, by_pool: dict[tuple[str, str], list[KubeObject]], elapsed: float
-    ) -> None:
+    def _advance(self, route: KubeObject, by_pool: dict[tuple[str, str], list[KubeObject]], elapsed: float) -> None:
         namespace, shares = route["metadata"]["namespace"], weights(route)
         total = sum(shares.values())
         for pool, weight in shares.items():

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tests.unit.workload.builders import model_version
-from weir.controller.declarations import assessed_status, in_use, modelversion_status, serves
+from weir.controller.declarations import assessed_status, in_use, modelversion_status, serves, support_changes_in
 
 NOW = 1_800_000_000.0
 
@@ -57,6 +57,16 @@ def test_given_the_status_that_was_written_then_the_next_look_makes_the_same() -
 )
 def test_given_the_end_of_support_then_the_stage_follows_the_clock(support: dict[str, str], stage: str) -> None:
     assert modelversion_status(model_version(support=support), [], True, NOW)["stage"] == stage
+
+
+def test_given_ends_of_support_then_the_next_of_them_is_waited_for() -> None:
+    support = {"deprecatedAfter": "2027-01-15T08:00:10Z", "retiredAfter": "2027-01-15T09:00:00Z"}
+    version = model_version(support=support)
+
+    assert support_changes_in(version, NOW) == 10.0
+    assert support_changes_in(version, NOW + 10) == 3590.0
+    assert support_changes_in(version, NOW + 3600) is None
+    assert support_changes_in(model_version(), NOW) is None
 
 
 def test_given_a_version_that_cannot_be_read_then_the_field_is_named() -> None:

@@ -28,6 +28,16 @@ def test_given_another_weight_or_a_failed_look_then_it_is_written_at_once() -> N
     assert must_write(stored, stored.model_copy(update={"gates": broken}), age=0.0)
 
 
+def test_given_a_first_pass_then_it_is_written_after_a_while_and_an_error_at_once() -> None:
+    stored = RolloutStatus(release=1, weight=20, gates=[GateStatus(name="errors")])
+    passed = stored.model_copy(update={"verdict": "Pass", "gates": [GateStatus(name="errors", verdict=Verdict.PASS)]})
+    blind = stored.model_copy(update={"verdict": "Error", "gates": [GateStatus(name="errors", verdict=Verdict.ERROR)]})
+
+    assert not must_write(stored, passed, age=0.0)
+    assert must_write(stored, passed, age=REFRESH)
+    assert must_write(stored, blind, age=0.0)
+
+
 def test_given_only_another_text_then_it_is_written_after_a_while() -> None:
     stored = RolloutStatus(release=1, message="3 of 50 requests")
     new = stored.model_copy(update={"message": "4 of 50 requests"})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.properties.cluster import Cluster, Quality
 from tests.properties.invariants import settles
 from tests.properties.specs import gate
 from tests.unit.release.scenario import conditions, outcome, releasing, serving
-from weir.api.rolloutstatus import Phase, Verdict
-from weir.release.observation import Share
+from weir.api.rolloutstatus import Counts, Phase, Verdict
+from weir.release.decide import decide
+from weir.release.observation import Share, Window
 
 VERDICTS = {
     Quality.SILENT: Verdict.NO_DATA,
@@ -170,3 +173,28 @@ def test_given_no_gates_when_a_candidate_is_released_then_time_and_capacity_alon
     cluster.release("v2")
     settles(cluster)
     assert outcome(cluster) == ("Promoted", "Promoted")
+
+
+def test_given_a_window_that_began_before_the_evidence_of_a_stage_when_it_is_seen_then_it_does_not_count() -> None:
+    cluster = releasing("Traffic(50)")
+    state = cluster.status.stage
+    assert state is not None
+    assert state.evidence_from is not None
+    bad = Window(
+        "errors", state.evidence_from - 0.5, state.evidence_from + 10, Counts(bad=99, total=100), Counts(total=100)
+    )
+    obs = replace(cluster.observe(), windows=(bad,))
+    status = decide(cluster.view, cluster.status, obs, cluster.now + 11).status
+    assert status.ending is None
+    assert status.gates[0].window_end is None
+
+
+def test_given_pods_that_came_while_the_operator_was_down_when_it_looks_again_then_the_deadline_does_not_fire() -> None:
+    cluster = serving()
+    cluster.release("v2")
+    cluster.reconcile()
+    cluster.all_ready()
+    cluster.pass_time(301)
+    decision = cluster.reconcile()
+    assert decision.status.ending is None
+    assert decision.status.weight == 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.properties.cluster import Quality
@@ -10,6 +12,7 @@ from tests.properties.specs import blue_green, canary, gate
 from tests.unit.release.scenario import conditions, fresh, outcome, releasing, serving, trail
 from weir.api.rolloutstatus import Outcome, Phase
 from weir.release.observation import Problem
+from weir.release.traffic import ENDPOINTS_SETTLE
 
 V1, V2, V3 = "demo-v1.0", "demo-v2.0", "demo-v3.0"
 
@@ -376,3 +379,21 @@ def test_given_blockers_when_a_release_starts_then_nothing_of_it_exists_and_the_
     cluster.blockers = ()
     settles(cluster)
     assert cluster.served == {V2: 100}
+
+
+def test_given_pods_that_just_became_ready_when_they_are_warm_then_the_gateway_gets_time_to_learn_of_them() -> None:
+    cluster = serving()
+    cluster.release("v2")
+    cluster.reconcile()
+    cluster.reconcile()
+    cluster.all_ready()
+    ready_at = cluster.now
+    cluster.pools[V2] = replace(cluster.pools[V2], ready_since=ready_at)
+
+    decision = cluster.reconcile()
+
+    assert cluster.status.weight == 0
+    assert decision.wake_at == ready_at + ENDPOINTS_SETTLE
+    cluster.pass_time(ENDPOINTS_SETTLE)
+    cluster.reconcile()
+    assert cluster.status.weight == 10

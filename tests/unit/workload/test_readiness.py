@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from tests.unit.workload.builders import endpoint_slice, pod
+from weir.api.base import parse_time
 from weir.release.observation import Pool
 from weir.workload.readiness import pod_problem, pool, ready_endpoints
 
@@ -155,3 +156,27 @@ def test_given_several_troubles_when_looked_at_then_the_order_of_pods_does_not_m
     assert first is not None
     assert first.reason == "CrashLoopBackOff"
     assert all(len(found.message) <= 300 for item in pods if (found := pod_problem(item)))
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_given_a_container_that_runs_again_after_a_failure_when_looked_at_then_it_is_in_trouble_until_it_is_ready(
+    ready: bool,
+) -> None:
+    failed = {"exitCode": 4, "message": "ArtifactNotFound: http://store/x: HTTP 404"}
+    container = {"name": "fetch", "ready": ready, "state": {"running": {}}, "lastState": {"terminated": failed}}
+    found = pod_problem(pod("a", initContainerStatuses=[container]))
+    assert (found.reason if found else None) == (None if ready else "ArtifactNotFound")
+
+
+def test_given_ready_pods_when_looked_at_then_the_youngest_says_since_when() -> None:
+    def since(at: str, status: str = "True") -> list[dict[str, str]]:
+        return [{"type": "Ready", "status": status, "lastTransitionTime": at}]
+
+    pods = [
+        pod("a", conditions=since("2026-01-01T00:00:05Z")),
+        pod("b", conditions=since("2026-01-01T00:00:07Z")),
+        pod("c", conditions=since("2026-01-01T00:00:09Z", "False")),
+    ]
+    found = pool(NAME, deployment(3), pods, [endpoint_slice(NAME, "a", "b")])
+    assert found.ready_since == parse_time("2026-01-01T00:00:07Z")
+    assert pool(NAME, deployment(3), [pod("a")], []).ready_since is None

@@ -44,10 +44,14 @@ OnChange = Callable[[Resource, KubeObject, EventType], None]
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A kind to watch, all of it or what a server-side label selector leaves."""
+    """A kind to watch, all of it or what a server-side label selector leaves.
+
+    ``everywhere``: in the whole cluster also where only some namespaces are served.
+    """
 
     resource: Resource
     label_selector: str | None = None
+    everywhere: bool = False
 
 
 @dataclass(slots=True)
@@ -99,6 +103,7 @@ class WatchSource:
         self._cache = cache
         self._on_change = on_change
         self._namespaces = tuple(sorted(namespaces))
+        self._everywhere = frozenset(item.resource for item in watched if item.everywhere and namespaces)
         self._guard = guard
         self._install_signals = install_signals
         self._clock = clock if clock is not None else SystemClock()
@@ -175,8 +180,7 @@ class WatchSource:
             _log.warning("not served by this cluster, watched once they are: %s", names)
         scopes: dict[str, _Scope] = {}
         for watched in self._watched:
-            spaces: tuple[str | None, ...] = self._namespaces or (None,)
-            for namespace in spaces if watched.resource.namespaced else (None,):
+            for namespace in self._spaces(watched.resource):
                 path = watched.resource.path(namespace)
                 if watched.resource in served:
                     scopes[path] = self._scopes.get(path) or _Scope(watched.resource, namespace)
@@ -186,6 +190,11 @@ class WatchSource:
                 self._prune(scope, set())
         self._scopes = scopes
         self._update_synced()
+
+    def _spaces(self, resource: Resource) -> tuple[str | None, ...]:
+        """Where a kind is watched; None is the whole cluster."""
+        local = resource.namespaced and resource not in self._everywhere
+        return self._namespaces if local and self._namespaces else (None,)
 
     async def _run_kopf(self, watched: Sequence[Watched]) -> str:
         registry = kopf.OperatorRegistry()
@@ -273,7 +282,18 @@ class WatchSource:
             # The body stays in the response, so kopf reads the same bytes again from memory.
             page = json.loads(await response.read())
             self.take_page(path, page, first="continue" not in request.url.query)
+        elif response.status == 200 and any(path == resource.group_path for resource in self._everywhere):
+            await self._widen(path, response)
         return response
+
+    async def _widen(self, path: str, response: aiohttp.ClientResponse) -> None:
+        """Tells kopf that kinds to watch everywhere are in no namespace, else it watches them only in those served."""
+        plurals = {resource.plural for resource in self._everywhere if resource.group_path == path}
+        answer = json.loads(await response.read())
+        for item in answer.get("resources") or []:
+            if item["name"] in plurals:
+                item["namespaced"] = False
+        response._body = json.dumps(answer).encode()
 
     # -- into the cache --
 
@@ -312,8 +332,7 @@ class WatchSource:
         key = key_of(resource, obj)
         if self._cache.get(resource, key.namespace, key.name) is not None:
             return False
-        namespace = key.namespace if resource.namespaced and self._namespaces else None
-        scope = self._scopes.get(resource.path(namespace))
+        scope = self._scopes.get(resource.path(None if self._spaces(resource) == (None,) else key.namespace))
         return (
             scope is not None
             and scope.list_version is not None

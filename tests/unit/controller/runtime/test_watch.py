@@ -213,6 +213,17 @@ async def test_given_a_server_that_is_down_when_it_comes_up_then_the_watches_sta
         assert {path for path, _ in api.queries} == {"/api/v1/namespaces/ml/configmaps"}
 
 
+async def test_given_a_kind_to_watch_everywhere_then_the_namespaces_served_do_not_limit_it(metrics: Metrics) -> None:
+    async with api_server() as (api, client):
+        watched = [Watched(CONFIG_MAPS), Watched(PODS, everywhere=True)]
+        source = WatchSource(client, watched, Cache(), Seen(), namespaces=["ml"], metrics=metrics)
+
+        async with started(source):
+            await until(lambda: source.synced)
+
+        assert {path for path, _ in api.queries} == {"/api/v1/namespaces/ml/configmaps", "/api/v1/pods"}
+
+
 async def test_given_a_right_that_is_missing_when_it_is_granted_then_the_engine_has_recovered_by_itself(
     monkeypatch: pytest.MonkeyPatch, metrics: Metrics
 ) -> None:

@@ -1,0 +1,126 @@
+"""Writing what a decision wants, against a client that a test can break."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.workload.builders import rollout, version_spec
+from weir.api.rolloutstatus import RolloutStatus, VersionStatus
+from weir.controller.act import Actor, Scene, write_problem
+from weir.controller.memory import Memory
+from weir.controller.observe import Observer, Versions
+from weir.controller.runtime.cache import Cache, StaleGuard
+from weir.controller.runtime.errors import ApiError, Forbidden, Invalid
+from weir.controller.runtime.resources import DEPLOYMENTS, GATEWAYS, HTTP_ROUTES, KubeObject, Resource
+from weir.release.decision import Desired, PoolIntent
+
+POOL, OLD = "digits-new", "digits-old"
+
+
+class Client:
+    """Takes every apply but those of kinds in ``refuse``."""
+
+    def __init__(self) -> None:
+        self.refuse: dict[Resource, ApiError] = {}
+        self.applied: list[tuple[str, str]] = []
+
+    async def apply(self, resource: Resource, body: KubeObject, **options: Any) -> KubeObject:
+        self.applied.append((resource.kind, options["field_manager"]))
+        if resource in self.refuse:
+            raise self.refuse[resource]
+        meta = {**body["metadata"], "resourceVersion": "1", "uid": "u"}
+        return {**body, "metadata": meta}
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def cache() -> Cache:
+    filled = Cache()
+    ready = {"conditions": [{"type": "Programmed", "status": "True"}]}
+    web = {"name": "web", "namespace": "infra", "uid": "g", "resourceVersion": "1"}
+    filled.put(GATEWAYS, {"metadata": web, "spec": {"gatewayClassName": "x"}, "status": ready})
+    return filled
+
+
+@pytest.fixture
+def actor(client: Client, cache: Cache) -> Actor:
+    guard = StaleGuard(cache, patience=0.0)
+    return Actor(client, cache, guard, Observer(cache, lambda: 0.0, frozenset), "weir:1")  # type: ignore[arg-type]
+
+
+def scene(cache: Cache) -> Scene:
+    view = rollout()
+    arms = {
+        name: VersionStatus(version=name, label=name, digest="sha256:1", revision=f"r-{name}", pool=pool)
+        for name, pool in (("old", OLD), ("new", POOL))
+    }
+    memory = Memory(status=RolloutStatus(release=2, stable=arms["old"], candidate=arms["new"]))
+    contents = {name: version_spec() for name in arms}
+    seen = Observer(cache, lambda: 0.0, frozenset).seen(view)
+    return Scene(view, {"metadata": {"name": "digits"}}, Versions(contents, None, None), seen, memory)
+
+
+def wanted(weight: int = 25) -> Desired:
+    intent = PoolIntent(POOL, "new", "r-new", 1, True)
+    return Desired(pools=(intent,), weights=((OLD, 100 - weight), (POOL, weight)))
+
+
+async def test_given_a_deployment_that_is_refused_then_it_is_not_scaled_and_the_first_refusal_is_told(
+    actor: Actor, client: Client, cache: Cache
+) -> None:
+    client.refuse[DEPLOYMENTS] = Invalid("PATCH /x: spec.template: limits[cpu] is negative", status=422)
+    here = scene(cache)
+
+    await actor.cluster(here, wanted())
+
+    assert [manager for kind, manager in client.applied if kind == "Deployment"] == ["weir-workload"]
+    problem = write_problem(here.memory)
+    assert problem is not None
+    assert problem.reason == "DeploymentRejected"
+    assert "limits[cpu]" in problem.message
+
+
+async def test_given_a_refused_write_when_it_is_looked_at_again_then_it_is_not_tried_again_at_once(
+    actor: Actor, client: Client, cache: Cache
+) -> None:
+    client.refuse[DEPLOYMENTS] = Invalid("PATCH /x: no", status=422)
+    here = scene(cache)
+    await actor.cluster(here, wanted())
+    client.applied.clear()
+
+    await actor.cluster(here, wanted())
+
+    assert "Deployment" not in [kind for kind, _ in client.applied]
+    assert write_problem(here.memory) is not None
+
+
+async def test_given_a_refused_write_when_it_is_not_wanted_any_more_then_its_problem_is_forgotten(
+    actor: Actor, client: Client, cache: Cache
+) -> None:
+    client.refuse[DEPLOYMENTS] = Invalid("PATCH /x: no", status=422)
+    here = scene(cache)
+    await actor.cluster(here, wanted())
+
+    await actor.cluster(here, Desired(weights=((OLD, 100),)))
+
+    assert write_problem(here.memory) is None
+
+
+async def test_given_a_deployment_that_cannot_be_written_then_traffic_is_moved_all_the_same(
+    actor: Actor, client: Client, cache: Cache
+) -> None:
+    client.refuse[DEPLOYMENTS] = Forbidden('PATCH /x: cannot patch resource "deployments"', status=403)
+    here = scene(cache)
+
+    with pytest.raises(Forbidden):
+        await actor.cluster(here, wanted(weight=0))
+
+    assert "HTTPRoute" in [kind for kind, _ in client.applied]
+    problem = write_problem(here.memory, "Deployment")
+    assert problem is not None
+    assert problem.reason == "Forbidden"
+    assert write_problem(here.memory, HTTP_ROUTES.kind) is None
