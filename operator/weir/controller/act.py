@@ -12,7 +12,7 @@ from weir.controller.memory import Memory
 from weir.controller.observe import Observer, Versions
 from weir.controller.runtime.cache import Cache, StaleGuard
 from weir.controller.runtime.client import KubeClient
-from weir.controller.runtime.errors import AlreadyExists, ApiError, Invalid, NotFound
+from weir.controller.runtime.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from weir.controller.runtime.resources import (
     ACTION_REQUESTS,
     DEPLOYMENTS,
@@ -44,6 +44,7 @@ from weir.workload.writes import Write, execute, problem_of
 FINALIZER = "weir.dev/traffic"
 STATUS_MANAGER = "weir-status"
 _FINALIZER_MANAGER = "weir-finalizer"
+_NAMESPACE_GOES = "because it is being terminated"
 _REFUSED_SECONDS = 60.0
 """A write that the API server refused for its content is tried again after this time, or when its content changes."""
 
@@ -106,17 +107,22 @@ class Actor:
         return answer
 
     async def cluster(self, scene: Scene, desired: Desired) -> None:
-        """Pools, weights and previews. What the API server refuses becomes a problem in the scene's memory.
+        """Pools that grow, weights, pools that shrink, previews. What is refused becomes a problem in the memory.
 
         Weights are written even if a pool could not be: they are only decided on pods that were seen ready, and traffic
-        must get away from a bad version also when its Deployment cannot be written. The first error is raised last.
+        must get away from a bad version also when its Deployment cannot be written. No pod goes while something else
+        could not be written. The first error is raised last.
         """
         scene.memory.tried.clear()
         errors: list[ApiError] = []
+        shrinking = [intent for intent in desired.pools if self._shrinks(scene.view, intent)]
         for intent in desired.pools:
-            await self._attempt(scene, self._pool(scene, intent), errors)
+            if intent not in shrinking:
+                await self._attempt(scene, self._pool(scene, intent), errors)
         if desired.weights is not None:
             await self._attempt(scene, self._weights(scene, desired.weights), errors)
+        for intent in shrinking if not errors else ():
+            await self._attempt(scene, self._pool(scene, intent), errors)
         await self._attempt(scene, self._preview(scene, desired), errors)
         for pool in desired.remove:
             deployment, service = self._live(scene.view, pool)
@@ -132,6 +138,10 @@ class Actor:
             await self._write(scene, writes)
         except ApiError as error:
             errors.append(error)
+
+    def _shrinks(self, view: RolloutView, intent: PoolIntent) -> bool:
+        deployment, _ = self._live(view, intent.pool)
+        return deployment is not None and intent.replicas < int(deployment["spec"].get("replicas", 1))
 
     def _live(self, view: RolloutView, pool: str) -> tuple[KubeObject | None, KubeObject | None]:
         space = view.namespace
@@ -239,6 +249,10 @@ class Actor:
         except AlreadyExists:
             return
         except ApiError as error:
+            if isinstance(error, Forbidden) and view.deleting and _NAMESPACE_GOES in error.message:
+                # Nothing can be created in a namespace that is being deleted; it must not wait for us for ever.
+                scene.memory.unrecordable.add(content.release)
+                raise NotYet(f"record of release {content.release}") from error
             write = Write("apply", ROLLOUT_RECORDS, view.namespace, record_name(view, content.release))
             problem = problem_of(error, write)
             if problem is not None:
