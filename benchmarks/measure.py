@@ -14,7 +14,7 @@ from tests.api.harness.case import Case
 from tests.api.harness.gateway import weights
 from tests.api.harness.lab import Lab
 from tests.api.harness.process import Operator
-from weir.controller.runtime.resources import HTTP_ROUTES, PODS, ROLLOUT_RECORDS, KubeObject
+from weir.runtime.resources import HTTP_ROUTES, PODS, ROLLOUT_RECORDS, KubeObject
 from weir.workload.manifests import LABEL_POOL, LABEL_ROLLOUT, LABEL_VERSION
 
 GATE_INTERVAL = 1.0

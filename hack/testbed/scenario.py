@@ -188,11 +188,11 @@ class Space:
         parts = [f"namespace {self.name}"]
         for command in (
             ["get", "rollouts.weir.dev,pods,httproutes,services", "-n", self.name, "-o", "wide"],
-            ["get", "rollouts.weir.dev", "-n", self.name, "-o", "yaml"],
+            ["get", "rollouts.weir.dev,httproutes", "-n", self.name, "-o", "yaml"],
             ["get", "events", "-n", self.name, "--sort-by=.metadata.creationTimestamp"],
         ):
             try:
-                parts.append(self.cluster.kubectl(*command)[-12000:])
+                parts.append(self.cluster.kubectl(*command)[-20000:])
             except CommandFailed as error:
                 parts.append(str(error))
         return "\n".join(parts)

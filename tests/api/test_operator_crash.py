@@ -14,7 +14,7 @@ from tests.api.harness.case import Case
 from tests.api.harness.lab import ACCOUNT, SYSTEM, Lab
 from tests.api.harness.process import Operator
 from tests.api.harness.proxy import Proxy
-from weir.controller.runtime.resources import EVENTS, KubeObject
+from weir.runtime.resources import EVENTS, KubeObject
 
 pytestmark = pytest.mark.api
 

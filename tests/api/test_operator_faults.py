@@ -15,7 +15,7 @@ from tests.api.harness.case import CANARY, Case
 from tests.api.harness.lab import Lab
 from tests.api.harness.process import Operator, free_port
 from tests.api.harness.prometheus import Mode
-from weir.controller.runtime.resources import HTTP_ROUTES, MODEL_VERSIONS, ROLLOUTS, KubeObject
+from weir.runtime.resources import HTTP_ROUTES, MODEL_VERSIONS, ROLLOUTS, KubeObject
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("operator")]
 

@@ -13,7 +13,7 @@ from tests.api.harness.api import eventually
 from tests.api.harness.case import CANARY, Case
 from tests.api.harness.lab import Lab, chart_objects
 from tests.api.harness.process import Operator
-from weir.controller.runtime.resources import AGENT_POLICIES, DATA_CONTRACTS, LEASES, KubeObject
+from weir.runtime.resources import AGENT_POLICIES, DATA_CONTRACTS, LEASES, KubeObject
 
 pytestmark = pytest.mark.api
 

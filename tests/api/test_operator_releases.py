@@ -13,8 +13,8 @@ from tests.api.harness.case import BLUE_GREEN, Case
 from tests.api.harness.lab import Lab
 from tests.api.harness.process import Operator
 from weir.api.rolloutrecord import RolloutRecordSpec
-from weir.controller.runtime.resources import DEPLOYMENTS, MODEL_VERSIONS, ROLLOUT_RECORDS, ROLLOUTS, KubeObject
 from weir.release.record import record_hash
+from weir.runtime.resources import DEPLOYMENTS, MODEL_VERSIONS, ROLLOUT_RECORDS, ROLLOUTS, KubeObject
 
 pytestmark = pytest.mark.api
 

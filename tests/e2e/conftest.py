@@ -50,8 +50,9 @@ def operator_logs(cluster: Cluster) -> str:
     parts = []
     for words in ([], ["--previous"]):
         try:
-            command = ["logs", "-n", install.NAMESPACE, f"deployment/{install.RELEASE}", "--tail=80", *words]
-            parts.append(cluster.kubectl(*command)[-20000:])
+            command = ["logs", "-n", install.NAMESPACE, f"deployment/{install.RELEASE}", "--tail=1000", *words]
+            lines = [line for line in cluster.kubectl(*command).splitlines() if '"urllib3' not in line]
+            parts.append("\n".join(lines[-80:]))
         except CommandFailed as error:
             parts.append(str(error))
     return "\n".join(parts)

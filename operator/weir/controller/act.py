@@ -10,10 +10,13 @@ from weir.api import API_VERSION
 from weir.api.modelversion import canonical, sha256
 from weir.controller.memory import Memory
 from weir.controller.observe import Observer, Versions
-from weir.controller.runtime.cache import Cache, StaleGuard
-from weir.controller.runtime.client import KubeClient
-from weir.controller.runtime.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
-from weir.controller.runtime.resources import (
+from weir.release.decision import Desired, PoolIntent
+from weir.release.observation import Problem, RolloutView
+from weir.release.record import record_name
+from weir.runtime.cache import Cache, StaleGuard
+from weir.runtime.client import KubeClient
+from weir.runtime.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
+from weir.runtime.resources import (
     ACTION_REQUESTS,
     DEPLOYMENTS,
     HTTP_ROUTES,
@@ -24,9 +27,6 @@ from weir.controller.runtime.resources import (
     ObjectKey,
     Resource,
 )
-from weir.release.decision import Desired, PoolIntent
-from weir.release.observation import Problem, RolloutView
-from weir.release.record import record_name
 from weir.traffic.adapter import Backend, Seen, adapter_for, backend_port
 from weir.traffic.contest import Contest, conflict_problem
 from weir.traffic.preview import preview_writes

@@ -19,15 +19,19 @@ from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import Observer
 from weir.controller.reconcile import RolloutReconciler
 from weir.controller.routing import affected
-from weir.controller.runtime.cache import Cache, EventType, StaleGuard
-from weir.controller.runtime.client import KubeClient
-from weir.controller.runtime.clock import SystemClock
-from weir.controller.runtime.events import EventWriter
-from weir.controller.runtime.health import HealthServer, LoopLag, ready_check, reconcile_check
-from weir.controller.runtime.lease import LeaderElector
-from weir.controller.runtime.metrics import Metrics
-from weir.controller.runtime.reconciler import Controller
-from weir.controller.runtime.resources import (
+from weir.controller.settings import Settings
+from weir.controller.warmth import Warmth
+from weir.evidence.collector import Collector, RolloutKey
+from weir.evidence.metrics import EvidenceMetrics
+from weir.runtime.cache import Cache, EventType, StaleGuard
+from weir.runtime.client import KubeClient
+from weir.runtime.clock import SystemClock
+from weir.runtime.events import EventWriter
+from weir.runtime.health import HealthServer, LoopLag, ready_check, reconcile_check
+from weir.runtime.lease import LeaderElector
+from weir.runtime.metrics import Metrics
+from weir.runtime.reconciler import Controller
+from weir.runtime.resources import (
     ACTION_REQUESTS,
     AGENT_POLICIES,
     DATA_CONTRACTS,
@@ -45,12 +49,8 @@ from weir.controller.runtime.resources import (
     ObjectKey,
     Resource,
 )
-from weir.controller.runtime.telemetry import ReconcileScope, setup_logging, setup_tracing
-from weir.controller.runtime.watch import Watched, WatchSource
-from weir.controller.settings import Settings
-from weir.controller.warmth import Warmth
-from weir.evidence.collector import Collector, RolloutKey
-from weir.evidence.metrics import EvidenceMetrics
+from weir.runtime.telemetry import ReconcileScope, setup_logging, setup_tracing
+from weir.runtime.watch import Watched, WatchSource
 from weir.workload.manifests import LABEL_ROLLOUT
 
 _log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from weir.api.rolloutstatus import RolloutStatus
-from weir.controller.runtime.resources import KubeObject
 from weir.release.durable import significant
 from weir.release.observation import Problem
+from weir.runtime.resources import KubeObject
 
 REFRESH = 10.0
 """Seconds after which counts and texts that nobody must not forget are written to the status all the same."""

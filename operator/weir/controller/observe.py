@@ -12,8 +12,10 @@ from weir.api.base import parse_time
 from weir.api.modelversion import ModelVersionSpec
 from weir.api.rollout import RolloutSpec
 from weir.api.rolloutstatus import RolloutStatus, VersionStatus
-from weir.controller.runtime.cache import Cache
-from weir.controller.runtime.resources import (
+from weir.evidence.release import ArmPods, Pod
+from weir.release.observation import Pool, Problem, Request, RolloutView, Target
+from weir.runtime.cache import Cache
+from weir.runtime.resources import (
     ACTION_REQUESTS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -28,8 +30,6 @@ from weir.controller.runtime.resources import (
     KubeObject,
     Resource,
 )
-from weir.evidence.release import ArmPods, Pod
-from weir.release.observation import Pool, Problem, Request, RolloutView, Target
 from weir.traffic.adapter import Backend, Seen
 from weir.traffic.overlap import Claimant, endpoint_problem
 from weir.traffic.service import unfit_backends

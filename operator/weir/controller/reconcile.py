@@ -18,11 +18,6 @@ from weir.controller.declarations import first_error
 from weir.controller.memory import Memories, Memory, must_write
 from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import Observer, Versions, view_of
-from weir.controller.runtime.cache import Cache, StaleGuard
-from weir.controller.runtime.errors import NamespaceEnding
-from weir.controller.runtime.events import EventWriter
-from weir.controller.runtime.resources import ROLLOUTS, KubeObject, ObjectKey
-from weir.controller.runtime.telemetry import ReconcileScope
 from weir.controller.warmth import Warmth
 from weir.evidence.collector import Collector
 from weir.release.conditions import invalid_spec
@@ -30,6 +25,11 @@ from weir.release.decide import decide
 from weir.release.decision import Decision
 from weir.release.desired import share_key
 from weir.release.observation import Observation, Problem, RolloutView
+from weir.runtime.cache import Cache, StaleGuard
+from weir.runtime.errors import NamespaceEnding
+from weir.runtime.events import EventWriter
+from weir.runtime.resources import ROLLOUTS, KubeObject, ObjectKey
+from weir.runtime.telemetry import ReconcileScope
 from weir.traffic.adapter import Seen, adapter_for
 
 _log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from weir.controller.runtime.cache import Cache, EventType
-from weir.controller.runtime.resources import (
+from weir.runtime.cache import Cache, EventType
+from weir.runtime.resources import (
     ACTION_REQUESTS,
     AGENT_POLICIES,
     DATA_CONTRACTS,

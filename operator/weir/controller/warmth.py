@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import aiohttp
 
 from weir.api.modelversion import ModelVersionSpec
-from weir.controller.runtime.resources import ObjectKey
 from weir.release.observation import Problem
+from weir.runtime.resources import ObjectKey
 from weir.workload.warmup import PodAddress, Synthetic, WarmUpResult, warm_up
 
 RETRY = 2.0

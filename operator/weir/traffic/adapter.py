@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from weir.controller.runtime.resources import KubeObject
 from weir.release.observation import Problem, RolloutView, Route
+from weir.runtime.resources import KubeObject
 from weir.workload.manifests import SERVICE_PORT
 from weir.workload.writes import Write
 

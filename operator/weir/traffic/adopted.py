@@ -22,8 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from weir.controller.runtime.resources import HTTP_ROUTES, SERVICES, KubeObject
 from weir.release.observation import Problem, RolloutView, Route
+from weir.runtime.resources import HTTP_ROUTES, SERVICES, KubeObject
 from weir.traffic.adapter import TRAFFIC_MANAGER, Adapter, Backend, Seen
 from weir.traffic.gateway import acceptance, gateways_problem, live_route, parent_refs
 from weir.traffic.rules import rules_of, service_backends

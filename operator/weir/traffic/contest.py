@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from weir.api.modelversion import sha256
-from weir.controller.runtime.resources import KubeObject, Resource
 from weir.release.observation import Problem
+from weir.runtime.resources import KubeObject, Resource
 from weir.workload.writes import Write, bounded
 
 _Key = tuple[Resource, str, str]

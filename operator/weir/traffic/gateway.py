@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir.api.rollout import Gateway
-from weir.controller.runtime.resources import KubeObject
 from weir.release.observation import Problem, RolloutView
+from weir.runtime.resources import KubeObject
 from weir.traffic.adapter import Seen
 from weir.workload.writes import bounded
 

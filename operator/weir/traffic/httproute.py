@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weir.controller.runtime.resources import HTTP_ROUTES, KubeObject
 from weir.release.observation import Problem, RolloutView, Route
+from weir.runtime.resources import HTTP_ROUTES, KubeObject
 from weir.traffic.adapter import TRAFFIC_MANAGER, Adapter, Backend, Seen
 from weir.traffic.adopted import AdoptedRoute, names_aliases
 from weir.traffic.gateway import (

@@ -13,15 +13,15 @@ from weir.traffic.service import service_name
 
 @dataclass(frozen=True)
 class Claimant:
-    """A Rollout and when it was created (RFC 3339); ties are broken by name."""
+    """A Rollout and when it was created (RFC 3339); ties are broken by name and namespace."""
 
     rollout: RolloutView
     created: str
 
     @property
-    def age(self) -> tuple[str, str]:
+    def age(self) -> tuple[str, str, str]:
         """Sorts the oldest first."""
-        return self.created, self.rollout.name
+        return self.created, self.rollout.name, self.rollout.namespace
 
 
 def endpoint_problem(mine: Claimant, others: Iterable[Claimant]) -> Problem | None:

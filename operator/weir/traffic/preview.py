@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from weir.controller.runtime.resources import HTTP_ROUTES, SERVICES
 from weir.release.observation import RolloutView
+from weir.runtime.resources import HTTP_ROUTES, SERVICES
 from weir.traffic.adapter import TRAFFIC_MANAGER, Backend, Seen
 from weir.traffic.gateway import BACKEND_HEADERS, features, parent_refs
 from weir.traffic.httproute import owned_route, route_covers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weir.controller.runtime.resources import KubeObject
+from weir.runtime.resources import KubeObject
 from weir.traffic.adapter import Backend
 
 VERSION_HEADER = "x-weir-version"

@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from weir.controller.runtime.resources import SERVICES, KubeObject
 from weir.release.observation import Problem, RolloutView, Route
+from weir.runtime.resources import SERVICES, KubeObject
 from weir.traffic.adapter import TRAFFIC_MANAGER, Adapter, Backend, Seen
 from weir.workload.compare import covers
 from weir.workload.identity import derived_name, label_value

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from weir.api.base import format_time
 from weir.api.modelversion import ModelVersionSpec, canonical, sha256, version_digest
 from weir.api.rollout import RolloutSpec
-from weir.controller.runtime.resources import KubeObject
 from weir.release.observation import Problem, Target
+from weir.runtime.resources import KubeObject
 from weir.workload.writes import bounded
 
 _RULE = 1

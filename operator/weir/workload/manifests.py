@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir.api.modelversion import ModelVersionSpec
-from weir.controller.runtime.resources import DEPLOYMENTS, ROLLOUTS, SERVICES, KubeObject
 from weir.release.observation import RolloutView
+from weir.runtime.resources import DEPLOYMENTS, ROLLOUTS, SERVICES, KubeObject
 from weir.workload.compare import covers
 from weir.workload.identity import derived_name, label_value, short_revision
 from weir.workload.podtemplate import FETCH_CONTAINER, pod_template

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir.api.base import parse_time
-from weir.controller.runtime.resources import KubeObject
 from weir.release.observation import Pool, Problem
+from weir.runtime.resources import KubeObject
 from weir.workload.fetch import ARTIFACT_REASONS
 from weir.workload.writes import bounded
 

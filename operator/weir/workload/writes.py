@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from weir.controller.runtime.client import KubeClient
-from weir.controller.runtime.errors import ApiError, Conflict, FieldConflict, Forbidden, Invalid, NotFound
-from weir.controller.runtime.resources import KubeObject, Resource
 from weir.release.observation import Problem
+from weir.runtime.client import KubeClient
+from weir.runtime.errors import ApiError, Conflict, FieldConflict, Forbidden, Invalid, NotFound
+from weir.runtime.resources import KubeObject, Resource
 
 MAX_MESSAGE = 300
 """Characters of a problem's message; longer ones are cut, so that status stays small and stable."""

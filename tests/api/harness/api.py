@@ -14,7 +14,7 @@ import requests
 import urllib3
 from kubernetes import client, config
 
-from weir.controller.runtime.resources import KubeObject, Resource
+from weir.runtime.resources import KubeObject, Resource
 
 urllib3.disable_warnings()
 

@@ -9,7 +9,7 @@ from typing import Any
 from tests.api.harness import gateway
 from tests.api.harness.api import eventually
 from tests.api.harness.lab import Lab
-from weir.controller.runtime.resources import (
+from weir.runtime.resources import (
     ACTION_REQUESTS,
     MODEL_VERSIONS,
     ROLLOUT_RECORDS,

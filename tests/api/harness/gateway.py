@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.api.harness.api import Api, Failure, Mirror
-from weir.controller.runtime.resources import GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES, KubeObject
+from weir.runtime.resources import GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES, KubeObject
 
 NAMESPACE = "gateways"
 NAME = "web"

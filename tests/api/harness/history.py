@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from tests.api.harness.api import Api, Mirror
-from weir.controller.runtime.resources import ROLLOUTS, KubeObject
+from weir.runtime.resources import ROLLOUTS, KubeObject
 
 
 class History:

@@ -23,7 +23,7 @@ from tests.api.harness.process import ROOT, Operator
 from tests.api.harness.prometheus import FakePrometheus, Traffic
 from weir.api.crds import crd
 from weir.api.kinds import KINDS
-from weir.controller.runtime.resources import LEASES, KubeObject
+from weir.runtime.resources import LEASES, KubeObject
 
 SYSTEM = "weir-system"
 ACCOUNT = "weir"

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlparse
 
 from tests.api.harness.api import Api, Mirror
 from tests.api.harness.gateway import FakeGateway, weights
-from weir.controller.runtime.resources import PODS, KubeObject
+from weir.runtime.resources import PODS, KubeObject
 from weir.workload.manifests import LABEL_POOL, LABEL_VERSION
 
 Mode = Literal["ok", "html", "slow", "nan", "missing", "several"]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from weir.controller.runtime import resources
+from weir.runtime import resources
 
 from .conftest import NAMESPACE, Render, Rendered
 

@@ -9,10 +9,10 @@ from weir.api.rolloutstatus import RolloutStatus, VersionStatus
 from weir.controller.act import Actor, Scene, write_problem
 from weir.controller.memory import Memory
 from weir.controller.observe import Observer, Versions
-from weir.controller.runtime.cache import Cache, StaleGuard
-from weir.controller.runtime.errors import ApiError, Forbidden, Invalid
-from weir.controller.runtime.resources import DEPLOYMENTS, GATEWAYS, HTTP_ROUTES, KubeObject, Resource
 from weir.release.decision import Desired, PoolIntent
+from weir.runtime.cache import Cache, StaleGuard
+from weir.runtime.errors import ApiError, Forbidden, Invalid
+from weir.runtime.resources import DEPLOYMENTS, GATEWAYS, HTTP_ROUTES, KubeObject, Resource
 
 POOL, OLD = "digits-new", "digits-old"
 

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from weir.controller.routing import affected
-from weir.controller.runtime.cache import Cache, EventType
-from weir.controller.runtime.resources import (
+from weir.runtime.cache import Cache, EventType
+from weir.runtime.resources import (
     ACTION_REQUESTS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,

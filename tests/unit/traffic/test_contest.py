@@ -1,6 +1,6 @@
 from typing import Any
 
-from weir.controller.runtime.resources import HTTP_ROUTES
+from weir.runtime.resources import HTTP_ROUTES
 from weir.traffic.contest import Contest, conflict_problem, other_managers
 from weir.workload.writes import Write
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from weir.controller.runtime.errors import (
+from weir.runtime.errors import (
     AlreadyExists,
     ApiError,
     Conflict,
@@ -12,7 +12,7 @@ from weir.controller.runtime.errors import (
     NotFound,
     Unavailable,
 )
-from weir.controller.runtime.resources import DEPLOYMENTS, HTTP_ROUTES
+from weir.runtime.resources import DEPLOYMENTS, HTTP_ROUTES
 from weir.workload.writes import Write, bounded, execute, problem_of
 
 APPLY = Write("apply", DEPLOYMENTS, "ml", "d", {"metadata": {"name": "d", "namespace": "ml"}}, "weir-workload")

@@ -10,12 +10,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 
-from weir.controller.runtime import watch
-from weir.controller.runtime.cache import Cache, EventType, StaleGuard
-from weir.controller.runtime.client import KubeClient
-from weir.controller.runtime.metrics import Metrics
-from weir.controller.runtime.resources import CONFIG_MAPS, HTTP_ROUTES, PODS, KubeObject, ObjectKey, Resource
-from weir.controller.runtime.watch import Watched, WatchSource
+from weir.runtime import watch
+from weir.runtime.cache import Cache, EventType, StaleGuard
+from weir.runtime.client import KubeClient
+from weir.runtime.metrics import Metrics
+from weir.runtime.resources import CONFIG_MAPS, HTTP_ROUTES, PODS, KubeObject, ObjectKey, Resource
+from weir.runtime.watch import Watched, WatchSource
 
 from .fakes import until
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from weir.controller.runtime.health import HealthServer, LoopLag, ready_check, reconcile_check
-from weir.controller.runtime.metrics import Metrics
+from weir.runtime.health import HealthServer, LoopLag, ready_check, reconcile_check
+from weir.runtime.metrics import Metrics
 
 from .fakes import FakeClock
 

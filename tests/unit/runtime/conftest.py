@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from weir.controller.runtime.metrics import Metrics
+from weir.runtime.metrics import Metrics
 
 from .fakes import FakeClock
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from weir.controller.runtime.metrics import Metrics
-from weir.controller.runtime.queue import Backoff, KeyedQueue
+from weir.runtime.metrics import Metrics
+from weir.runtime.queue import Backoff, KeyedQueue
 
 from .fakes import FakeClock, settle
 

@@ -4,12 +4,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from weir.controller.runtime import errors
-from weir.controller.runtime.metrics import Metrics
-from weir.controller.runtime.queue import Backoff
-from weir.controller.runtime.reconciler import Controller, Reconcile
-from weir.controller.runtime.resources import ROLLOUTS, ObjectKey
-from weir.controller.runtime.telemetry import ReconcileScope, setup_tracing
+from weir.runtime import errors
+from weir.runtime.metrics import Metrics
+from weir.runtime.queue import Backoff
+from weir.runtime.reconciler import Controller, Reconcile
+from weir.runtime.resources import ROLLOUTS, ObjectKey
+from weir.runtime.telemetry import ReconcileScope, setup_tracing
 
 from .fakes import FakeClock, until
 

@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from weir.controller.runtime.errors import AlreadyExists, ApiError, Conflict, NotFound
-from weir.controller.runtime.resources import KubeObject, ObjectKey, Resource
+from weir.runtime.errors import AlreadyExists, ApiError, Conflict, NotFound
+from weir.runtime.resources import KubeObject, ObjectKey, Resource
 
 
 async def settle() -> None:

@@ -1,7 +1,7 @@
-from weir.controller.runtime.errors import Forbidden
-from weir.controller.runtime.events import EventWriter, cut, event_name
-from weir.controller.runtime.metrics import Metrics
-from weir.controller.runtime.resources import KubeObject
+from weir.runtime.errors import Forbidden
+from weir.runtime.events import EventWriter, cut, event_name
+from weir.runtime.metrics import Metrics
+from weir.runtime.resources import KubeObject
 
 from .fakes import FakeClock, FakeStore
 

@@ -9,10 +9,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 
-from weir.controller.runtime import errors
-from weir.controller.runtime.client import KubeClient
-from weir.controller.runtime.metrics import Metrics
-from weir.controller.runtime.resources import CONFIG_MAPS, GATEWAY_CLASSES, HTTP_ROUTES, LEASES, PODS, ROLLOUTS
+from weir.runtime import errors
+from weir.runtime.client import KubeClient
+from weir.runtime.metrics import Metrics
+from weir.runtime.resources import CONFIG_MAPS, GATEWAY_CLASSES, HTTP_ROUTES, LEASES, PODS, ROLLOUTS
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

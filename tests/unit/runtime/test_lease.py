@@ -4,10 +4,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from weir.controller.runtime.errors import Unavailable
-from weir.controller.runtime.lease import LeaderElector, LeaseTiming
-from weir.controller.runtime.metrics import Metrics
-from weir.controller.runtime.resources import LEASES, ObjectKey
+from weir.runtime.errors import Unavailable
+from weir.runtime.lease import LeaderElector, LeaseTiming
+from weir.runtime.metrics import Metrics
+from weir.runtime.resources import LEASES, ObjectKey
 
 from .fakes import FakeClock, FakeStore
 

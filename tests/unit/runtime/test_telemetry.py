@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from weir.controller.runtime.telemetry import Tracing, reconcile_span, setup_logging, setup_tracing
+from weir.runtime.telemetry import Tracing, reconcile_span, setup_logging, setup_tracing
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import pytest
 
-from weir.controller.runtime.cache import Cache, EventType, StaleGuard, is_older
-from weir.controller.runtime.metrics import Metrics
-from weir.controller.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, KubeObject, ObjectKey, key_of
+from weir.runtime.cache import Cache, EventType, StaleGuard, is_older
+from weir.runtime.metrics import Metrics
+from weir.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, KubeObject, ObjectKey, key_of
 
 from .fakes import FakeClock
 
