@@ -21,6 +21,9 @@ Result = Literal["success", "error", "requeue", "requeue_after"]
 Reconcile = Callable[[ObjectKey, ReconcileScope], Awaitable[float | None]]
 """Brings one object forward; returns the seconds until it wants to look again by itself, or None."""
 
+_FENCED_SECONDS = 1.0
+"""Seconds after which work is looked at again whose write was not sent for want of leadership."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
@@ -105,7 +108,8 @@ class Controller:
         scope.span.record_exception(exc)
         self._metrics.reconcile_errors.labels(self.name).inc()
         if isinstance(exc, Fenced):
-            # The next leader does it.
+            # The next leader does it; or this process, if it renews its Lease after all, and nothing else wakes the key.
+            self.queue.retry(key, _FENCED_SECONDS)
             return _Outcome("error")
         if exc.terminal:
             self._metrics.terminal_errors.labels(self.name).inc()
