@@ -15,7 +15,7 @@ from weir.release.observation import Problem, RolloutView
 from weir.release.record import record_name
 from weir.runtime.cache import Cache, StaleGuard
 from weir.runtime.client import KubeClient
-from weir.runtime.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
+from weir.runtime.errors import AlreadyExists, ApiError, Invalid, NotFound
 from weir.runtime.resources import (
     ACTION_REQUESTS,
     DEPLOYMENTS,
@@ -44,7 +44,6 @@ from weir.workload.writes import Write, execute, problem_of
 FINALIZER = "weir.dev/traffic"
 STATUS_MANAGER = "weir-status"
 _FINALIZER_MANAGER = "weir-finalizer"
-_NAMESPACE_GOES = "because it is being terminated"
 _REFUSED_SECONDS = 60.0
 """A write that the API server refused for its content is tried again after this time, or when its content changes."""
 
@@ -249,10 +248,6 @@ class Actor:
         except AlreadyExists:
             return
         except ApiError as error:
-            if isinstance(error, Forbidden) and view.deleting and _NAMESPACE_GOES in error.message:
-                # Nothing can be created in a namespace that is being deleted; it must not wait for us for ever.
-                scene.memory.unrecordable.add(content.release)
-                raise NotYet(f"record of release {content.release}") from error
             write = Write("apply", ROLLOUT_RECORDS, view.namespace, record_name(view, content.release))
             problem = problem_of(error, write)
             if problem is not None:

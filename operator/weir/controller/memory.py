@@ -21,8 +21,6 @@ class Memory:
     stored_at: float = 0.0
     problems: dict[str, Problem] = field(default_factory=dict)
     """Name of an object of ours → why the API server does not take it."""
-    unrecordable: set[int] = field(default_factory=set)
-    """Releases whose record cannot be written any more, since the whole namespace is being deleted."""
     refused: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Write → (what was refused, until when it is not tried again)."""
     tried: set[str] = field(default_factory=set)

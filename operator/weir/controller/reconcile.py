@@ -146,7 +146,7 @@ class RolloutReconciler:
             warmed=self._warmth.warmed(key),
             warmup_problem=self._warmth.problem(key),
             requests=self._observer.requests(view),
-            recorded={**dict.fromkeys(memory.unrecordable, ""), **self._observer.recorded(view)},
+            recorded=self._observer.recorded(view),
         )
 
     def _blockers(

@@ -108,7 +108,7 @@ class Controller:
         scope.span.record_exception(exc)
         self._metrics.reconcile_errors.labels(self.name).inc()
         if isinstance(exc, Fenced):
-            # The next leader does it; or this process, if it renews its Lease after all, and nothing else wakes the key.
+            # The next leader does it; or this process, if it renews its Lease after all: nothing else wakes the key.
             self.queue.retry(key, _FENCED_SECONDS)
             return _Outcome("error")
         if exc.terminal:
