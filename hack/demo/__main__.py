@@ -118,7 +118,7 @@ def next_steps(console: Console, name: str) -> None:
   make shell{cluster}                             a shell with kubectl on this cluster; there:
     kubectl get rollouts.weir.dev,modelversions -n {SPACE}
     kubectl describe rollouts.weir.dev {ROLLOUT} -n {SPACE}
-    kubectl get events -n {SPACE} --field-selector regarding.kind=Rollout
+    kubectl get events -n {SPACE} --field-selector involvedObject.kind=Rollout
     kubectl get rolloutrecords -n {SPACE} -o yaml
     kubectl create -n {SPACE} -f manifests/samples/digits/actions/retry.yaml
   make cluster-down{cluster}                      ends the cluster; nothing of it stays but the cache""",
