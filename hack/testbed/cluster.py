@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,8 +107,3 @@ def wait_for(what: str, found: Callable[[], T | None], timeout: float = 60.0, in
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {timeout:g} s{last}")
         time.sleep(interval)
-
-
-def words(command: Sequence[str]) -> str:
-    """A command as a person would type it."""
-    return " ".join(command)

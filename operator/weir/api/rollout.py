@@ -18,7 +18,6 @@ from weir.api.base import (
     Port,
     Rule,
     ShortText,
-    Text,
 )
 from weir.api.gate import Gate, Metrics
 
@@ -201,8 +200,3 @@ class RolloutSpec(ApiModel):
         "rolled back.",
     )
     paused: bool = Field(default=False, description="paused: no release starts or advances; safety checks go on.")
-
-    @property
-    def container_name(self) -> Text:
-        """Name of the container that serves the model."""
-        return "model"

@@ -109,8 +109,8 @@ class Actor:
         """Pools that grow, weights, pools that shrink, previews. What is refused becomes a problem in the memory.
 
         Weights are written even if a pool could not be: they are only decided on pods that were seen ready, and traffic
-        must get away from a bad version also when its Deployment cannot be written. No pod goes while something else
-        could not be written. The first error is raised last.
+        must get away from a bad version also when its Deployment cannot be written. No pod goes in a look in which
+        another call failed. The first error is raised last.
         """
         scene.memory.tried.clear()
         errors: list[ApiError] = []

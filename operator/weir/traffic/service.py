@@ -28,18 +28,6 @@ WEIGHTS = "weir.dev/weights"
 """Annotation of the Service: pool → percent as asked for, JSON."""
 
 
-def replica_plan(weight: int, replicas: int) -> tuple[int, int]:
-    """Pods (stable, candidate) that give the candidate about ``weight`` percent (0-100), stable keeping all of its own.
-
-    At 0 and 100 one side has them all; between, the candidate has at least one, and never more than ``replicas``.
-    """
-    if weight <= 0:
-        return replicas, 0
-    if weight >= 100:
-        return 0, replicas
-    return replicas, min(replicas, max(1, round(weight * replicas / (100 - weight))))
-
-
 def granularity(pods: int) -> int:
     """Percent of traffic that one of ``pods`` pods carries, rounded up; the smallest step there is."""
     return min(100, -(-100 // pods)) if pods > 0 else 100

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from tests.unit.traffic.builders import A, B, C, backends, live_service, only
 from tests.unit.workload.builders import endpoint_slice, owned, pod, rollout
+from weir.release.plan import Stage, required_replicas
 from weir.traffic.adapter import Backend, Seen, adapter_for
-from weir.traffic.service import endpoints_by_pool, granularity, replica_plan, unfit_backends
+from weir.traffic.service import endpoints_by_pool, granularity, unfit_backends
 
 VIEW = rollout(traffic={"service": {}})
 ADAPTER = adapter_for(VIEW)
@@ -100,23 +101,23 @@ def test_given_no_service_yet_when_observed_then_nothing_is_routed() -> None:
     assert (dict(found.weights), found.accepted, found.problem) == ({}, False, None)
 
 
+def planned(weight: int, replicas: int) -> int:
+    """Pods of the candidate in a stage of that weight, beside a stable side that keeps all of its own."""
+    spec = rollout(traffic={"service": {}}, replicas=replicas).spec
+    return required_replicas(spec, Stage(f"Traffic({weight})", "Traffic", weight, 0.0))
+
+
 @pytest.mark.parametrize(
-    ("weight", "replicas", "plan"),
-    [
-        (0, 4, (4, 0)),
-        (100, 4, (0, 4)),
-        (20, 4, (4, 1)),
-        (50, 4, (4, 4)),
-        (1, 4, (4, 1)),
-        (90, 4, (4, 4)),
-        (25, 9, (9, 3)),
-    ],
+    ("weight", "replicas", "candidate"),
+    [(100, 4, 4), (20, 4, 1), (50, 4, 4), (1, 4, 1), (90, 4, 4), (25, 9, 3)],
 )
-def test_given_a_weight_when_planned_then_pods_give_about_that_share(weight: int, replicas: int, plan: Any) -> None:
-    assert replica_plan(weight, replicas) == plan
+def test_given_a_weight_when_planned_then_pods_give_about_that_share(
+    weight: int, replicas: int, candidate: int
+) -> None:
+    assert planned(weight, replicas) == candidate
 
 
 @given(st.integers(1, 50), st.integers(1, 1000))
 def test_given_any_weight_up_to_half_when_planned_then_the_share_is_within_one_pod(weight: int, replicas: int) -> None:
-    stable, candidate = replica_plan(weight, replicas)
-    assert abs(100 * candidate / (stable + candidate) - weight) <= granularity(stable + candidate)
+    candidate = planned(weight, replicas)
+    assert abs(100 * candidate / (replicas + candidate) - weight) <= granularity(replicas + candidate)
