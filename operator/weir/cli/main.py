@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from weir import __version__
+from weir.cli.backtest import backtest
+from weir.cli.replay import replay
 
 app = typer.Typer(
     name="weir",
@@ -19,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(backtest)
+app.command()(replay)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Sealed accounts of finished releases: recomputing what was decided."""
