@@ -124,34 +124,53 @@ def _gates() -> list[Bad]:
         base = {**o.ROLLOUT_GATEWAY, "gates": [gate]}
         return Bad("Rollout", f"spec.gates[0]{at}", message, {f"gates.0.{k}": v for k, v in changes.items()}, base)
 
-    bound = "set a bound: `max` or `maxRatioToStable`, or for the threshold template `max` or `min`"
+    bound = "set a bound for the threshold template: `max` or `min`"
     minimum = "`min` belongs to the threshold template; the others count bad requests, so use `max`"
-    ratio = "`maxRatioToStable` does not work with the threshold template; use 'custom' with bad and total counts"
+    one = (
+        "a gate asks one question: keep one of `max` (or `min`), `objective` and `compare`, and make another gate for "
+        "the others"
+    )
+    uncounted = "`objective` is a share of good requests; the templates threshold and mean count none"
+    promised = "`objective` is the share of good requests that you promise, between '0' and '1', such as '0.999'"
     share = "`max` is a share of requests between '0' and '1', such as '0.05' for five percent"
-    above_zero = "`maxRatioToStable` must be greater than '0', such as '1.5' for half as many again as stable"
-    over = "`over` (the latency bound, such as '250ms') is required by http-latency and by no other template"
+    meaning = "the mean template compares with stable, so it has no `max`; use the threshold template for a bound"
+    over = "`over` (the latency bound, such as '250ms') belongs to the http-latency template"
+    slow = "`over` (the latency bound, such as '250ms') says which requests are slow; `max` and `objective` need it"
     counts = "`bad` and `total` (two counting queries) are required by the custom template and by no other"
+    sums = "`sum` and `count` (two counting queries) are required by the mean template and, like `worse`, by no other"
     query = "`query` is required by the threshold template and by no other"
+    fails = "`failAbove` is a ratio to stable of at least '1' and at most '100', such as '1.1' for ten percent more"
+    passes = "`passBelow` must be greater than `failAbove` and at most '100': a Pass tolerates what is not yet a Fail"
+    accepts = "`acceptBelow` must not be less than `ignoreBelow`"
     http, latency, custom, threshold = o.HTTP_GATE, o.LATENCY_GATE, o.CUSTOM_GATE, o.THRESHOLD_GATE
+    compared, mean, objective = o.COMPARED_GATE, o.MEAN_GATE, o.OBJECTIVE_GATE
     return [
-        bad(http, "", bound, {"max": DELETE}),
         bad(threshold, "", bound, {"max": DELETE, "min": DELETE}),
         bad(http, ".min", minimum, {"min": "0.01"}),
-        bad(threshold, ".maxRatioToStable", ratio, {"maxRatioToStable": "1.5"}),
+        bad(http, "", one, {"objective": "0.99"}),
+        bad(http, "", one, {"compare": {}}),
+        bad(threshold, ".objective", uncounted, {"max": DELETE, "min": DELETE, "objective": "0.9"}),
+        bad(objective, ".objective", promised, {"objective": "1"}),
         bad(http, ".max", share, {"max": "5"}),
         bad(http, ".max", share, {"max": "-0.1"}),
+        bad(mean, ".max", meaning, {"max": "1", "compare": DELETE}),
         bad(threshold, ".min", "`min` must not be greater than `max`", {"min": "101"}),
-        bad(latency, ".maxRatioToStable", above_zero, {"maxRatioToStable": "0"}),
-        bad(latency, ".over", over, {"over": DELETE}),
         bad(http, ".over", over, {"over": "250ms"}),
+        bad(latency, ".over", slow, {"over": DELETE}),
         bad(custom, "", counts, {"bad": DELETE}),
         bad(custom, "", counts, {"total": DELETE}),
         bad(http, "", counts, {"bad": "bad_total"}),
+        bad(mean, "", sums, {"sum": DELETE}),
+        bad(http, "", sums, {"worse": "Lower"}),
         bad(threshold, ".query", query, {"query": DELETE}),
         bad(http, ".query", query, {"query": "up"}),
         bad(http, ".name", LABEL, {"name": "Errors!"}),
         bad(http, ".max", NUMBER, {"max": "five"}),
         bad(http, ".interval", DURATION, {"interval": "0s"}),
+        bad(compared, ".compare.failAbove", fails, {"compare.failAbove": "0.9"}),
+        bad(compared, ".compare.passBelow", passes, {"compare.passBelow": "1.2"}),
+        bad(compared, ".compare.acceptBelow", accepts, {"compare.acceptBelow": "0.001"}),
+        bad(compared, ".compare.ignoreBelow", RATIO, {"compare.ignoreBelow": "2"}),
     ]
 
 
@@ -170,8 +189,8 @@ def _rollout() -> list[Bad]:
         "set exactly one of `gateway` and `service`",
     )
     one_route = "set exactly one of `parentRefs` (Weir owns the HTTPRoute) and `routeRef` (you keep it)"
-    source = "gates of the templates gateway-errors, custom and threshold need `metrics.prometheus`"
-    needing = ({**o.HTTP_GATE, "template": "gateway-errors"}, o.CUSTOM_GATE, o.THRESHOLD_GATE)
+    source = "gates of the templates gateway-errors, custom, mean and threshold need `metrics.prometheus`"
+    needing = ({**o.HTTP_GATE, "template": "gateway-errors"}, o.CUSTOM_GATE, o.THRESHOLD_GATE, o.MEAN_GATE)
     return [
         *(Bad("Rollout", "", name, {}, o.ROLLOUT, name=text) for text in ("1-digits", "digits.v1", "d" * 51)),
         bad("spec.versionRef.name", NAME, {"versionRef.name": "Digits 1"}),
@@ -208,6 +227,44 @@ def _rollout() -> list[Bad]:
             blue_green,
         ),
         *_gates(),
+        *_risk(),
+    ]
+
+
+def _risk() -> list[Bad]:
+    def bad(at: str, message: str, changes: dict[str, Any], base: o.Spec = o.ROLLOUT_GATEWAY) -> Bad:
+        return Bad("Rollout", at, message, changes, base)
+
+    unlike = "names of gates must differ; give each gate of the same template a `name`"
+    remembers = "`errorBudget` needs `metrics.prometheus`, which remembers the window's requests"
+    counted = (
+        "`ramp` needs a gate of template http-errors, gateway-errors or custom that compares with stable (no `max`, no "
+        "`objective`): it counts that gate's bad requests"
+    )
+    one_way = "set exactly one of `steps` and `ramp`"
+    smaller = "`minWeight` must not be greater than `maxWeight`"
+    promised = "`objective` of the service is a share of good requests between '0' and '1', such as '0.999'"
+    window = "`window` must be at least '1h', such as '720h' for thirty days"
+    share = "`releaseShare` must be greater than '0', such as '0.1' for a tenth of the budget"
+    both = "set both `bad` and `total`, or neither to count the requests of all pods of the Rollout"
+
+    def rate(field: str) -> str:
+        return f"`{field}` must be greater than '0' and at most '0.5', such as '0.05' for one release in twenty"
+
+    return [
+        bad("spec.gates", unlike, {"gates": [{"template": "http-errors"}, {"template": "http-errors"}]}),
+        bad("spec.gates", unlike, {"gates": [{"template": "http-errors"}, {**o.HTTP_GATE, "name": "http-errors"}]}),
+        bad("spec.errorBudget", remembers, {"errorBudget": {"objective": "0.99"}}, o.ROLLOUT),
+        bad("spec.errorBudget.objective", promised, {"errorBudget.objective": "0"}),
+        bad("spec.errorBudget.window", window, {"errorBudget.window": "59m"}),
+        bad("spec.errorBudget.releaseShare", share, {"errorBudget.releaseShare": "0"}),
+        bad("spec.errorBudget", both, {"errorBudget.bad": "errors_total"}),
+        bad("spec.judgement.falseRollbackRate", rate("falseRollbackRate"), {"judgement.falseRollbackRate": "0.6"}),
+        bad("spec.judgement.falsePassRate", rate("falsePassRate"), {"judgement.falsePassRate": "0"}),
+        bad("spec.strategy.canary", one_way, {"strategy.canary.ramp": {"riskBudget": 50}}),
+        bad("spec.strategy.canary", one_way, {"strategy.canary.steps": DELETE}),
+        bad("spec.strategy.canary.ramp.minWeight", smaller, {"strategy.canary.ramp.minWeight": 20}, o.ROLLOUT_RAMP),
+        bad("spec.strategy.canary.ramp", counted, {"gates": [o.LATENCY_GATE]}, o.ROLLOUT_RAMP),
     ]
 
 

@@ -60,8 +60,29 @@ ROLLOUT: Spec = {
 }
 
 HTTP_GATE: Spec = {"name": "errors", "template": "http-errors", "max": "0.05"}
-LATENCY_GATE: Spec = {"name": "latency", "template": "http-latency", "over": "250ms", "maxRatioToStable": "1.5"}
+LATENCY_GATE: Spec = {"name": "latency", "template": "http-latency", "over": "250ms", "max": "0.05"}
 CUSTOM_GATE: Spec = {"name": "custom", "template": "custom", "bad": "bad_total", "total": "all_total", "max": "0.1"}
+COMPARED_GATE: Spec = {
+    "name": "compared",
+    "template": "http-errors",
+    "compare": {
+        "failAbove": "1.2",
+        "passBelow": "2",
+        "ignoreBelow": "0.002",
+        "acceptBelow": "0.01",
+        "weight": 3,
+        "hardStop": True,
+    },
+}
+MEAN_GATE: Spec = {
+    "name": "cost",
+    "template": "mean",
+    "sum": "tokens_sum",
+    "count": "tokens_count",
+    "worse": "Lower",
+    "compare": {"passBelow": "1.2"},
+}
+OBJECTIVE_GATE: Spec = {"name": "promise", "template": "http-errors", "objective": "0.999", "onNoData": "Rollback"}
 THRESHOLD_GATE: Spec = {"name": "queue", "template": "threshold", "query": "queue_depth", "min": "-1", "max": "100"}
 
 ROLLOUT_GATEWAY: Spec = {
@@ -81,7 +102,18 @@ ROLLOUT_GATEWAY: Spec = {
             "bake": "5m",
         }
     },
-    "gates": [HTTP_GATE, LATENCY_GATE, CUSTOM_GATE, THRESHOLD_GATE],
+    "gates": [
+        HTTP_GATE,
+        LATENCY_GATE,
+        CUSTOM_GATE,
+        THRESHOLD_GATE,
+        COMPARED_GATE,
+        MEAN_GATE,
+        OBJECTIVE_GATE,
+        {"template": "http-latency"},
+    ],
+    "judgement": {"falseRollbackRate": "0.01", "falsePassRate": "0.02", "bar": "Strict"},
+    "errorBudget": {"objective": "0.999", "window": "168h", "releaseShare": "0.05", "onSpent": "Warn"},
     "metrics": {
         "prometheus": {"address": "http://prometheus.monitoring:9090", "interval": "5s", "timeout": "2s"},
         "names": {"requests": "requests_total"},
@@ -89,6 +121,18 @@ ROLLOUT_GATEWAY: Spec = {
     "rollback": {"keepFor": "0s", "drain": "1s", "historyLimit": 0, "onStableUnhealthy": "FixForward"},
     "progressDeadline": "3m",
     "paused": True,
+}
+
+ROLLOUT_RAMP: Spec = {
+    "versionRef": {"name": "digits-1"},
+    "traffic": {"gateway": {"parentRefs": [{"name": "web"}]}},
+    "strategy": {
+        "canary": {
+            "ramp": {"riskBudget": 60, "reaction": "30s", "minWeight": 2, "maxWeight": 10, "minDwell": "20s"},
+            "bake": "5m",
+        }
+    },
+    "gates": [{"template": "http-errors"}],
 }
 
 ROLLOUT_BLUE_GREEN: Spec = {
@@ -279,6 +323,7 @@ GOOD: tuple[tuple[str, str, Spec], ...] = (
     ("ModelVersion", "service", MODEL_VERSION_SERVICE),
     ("Rollout", "minimal", ROLLOUT),
     ("Rollout", "gateway", ROLLOUT_GATEWAY),
+    ("Rollout", "ramp", ROLLOUT_RAMP),
     ("Rollout", "blue-green", ROLLOUT_BLUE_GREEN),
     ("Rollout", "blue-green-empty", ROLLOUT_BLUE_GREEN_EMPTY),
     ("RolloutRecord", "record", RECORD),

@@ -26,6 +26,7 @@ from weir.release.decide import decide
 from weir.release.decision import Collect, Decision, PoolIntent
 from weir.release.durable import significant
 from weir.release.observation import Observation, Pool, Problem, Request, RolloutView, Route, Share, Target, Window
+from weir.stats.noise import Noise
 
 START = 1_800_000_000.0
 """When the model's clock starts, in seconds since the epoch."""
@@ -371,4 +372,4 @@ def _window(gate: Gate, start: float, end: float, quality: Quality, sent: tuple[
     total = {Quality.SILENT: 0, Quality.FEW: 3}.get(quality, sent[0])
     bad = total // 2 if quality is Quality.BAD else 0
     stable = None if sent[1] is None or quality is Quality.ONE_ARM else Counts(bad=sent[1] // 100, total=sent[1])
-    return Window(gate.name, start, end, Counts(bad=bad, total=total), stable)
+    return Window(gate.name, start, end, Counts(bad=bad, total=total), stable, noise=Noise())

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tests.properties.cluster import Cluster
+from tests.properties.ramps import ramp_keeps_its_limits
 from weir.api.actionrequest import ActionRequestSpec
 from weir.api.base import seconds
-from weir.api.rolloutstatus import Outcome, Phase, RolloutStatus
+from weir.api.rolloutstatus import Counts, Outcome, Phase, RolloutStatus
 from weir.release.capacity import carried
 from weir.release.decide import decide
 from weir.release.decision import Decision
@@ -54,7 +55,7 @@ class Step:
     @property
     def plan(self) -> tuple[Stage, ...]:
         """Stages under the current spec."""
-        return stages(self.cluster.spec, first=self.before.stable is None)
+        return stages(self.cluster.spec, first=self.before.stable is None, status=self.before)
 
     @property
     def same_release(self) -> bool:
@@ -129,12 +130,12 @@ def only_pass_advances(step: Step) -> None:
     assert step.cluster.now >= state.evidence_from + seconds(spec_duration(step)) - 0.002, "a stage was left too early"
     attempt = (before.release, state.index, state.accepted_at)
     for gate in spec.gates:
-        if gate.max is None and gate.min is None and spec.rollback.on_stable_unhealthy == "FixForward":
-            continue
-        if gate.max is None and gate.min is None and not plan[state.index].comparative:
+        if gate.comparison is not None and spec.rollback.on_stable_unhealthy == "FixForward":
             continue
         windows = step.cluster.ledger.windows(attempt, gate.name)
-        looks = [w for w in windows if not is_small(w, gate.min_samples)]
+        looks = [w for w in windows if not is_small(w, gate.min_samples)] or pooled(windows, gate.min_samples)
+        if gate.comparison is not None and not looks:
+            looks = windows  # its evidence is that of the whole release
         assert len([w for w in looks if is_good(w)]) >= gate.consecutive_success, f"{gate.name} never saw anything good"
         assert all(is_good(w) for w in looks[-gate.consecutive_success :]), f"{gate.name} saw {looks[-1]} last"
         assert windows[-1].value is not None or windows[-1].candidate.total, f"{gate.name} saw nothing last"
@@ -150,6 +151,18 @@ def spec_duration(step: Step) -> str:
 def is_small(window: Window, least: int) -> bool:
     """Whether the window has too few requests to say anything, but some."""
     return window.error is None and window.value is None and 0 < window.candidate.total < least
+
+
+def pooled(windows: list[Window], least: int) -> list[Window]:
+    """Looks that small windows make together, each as soon as it has enough requests."""
+    looks, counted = [], Counts()
+    for window in windows:
+        if window.error is None and window.value is None:
+            counted += window.candidate
+        if counted.total >= least:
+            looks.append(replace(window, candidate=counted))
+            counted = Counts()
+    return looks
 
 
 def is_good(window: Window) -> bool:
@@ -183,8 +196,6 @@ def breach_rolls_back(step: Step) -> None:
             new = window.gate == gate.name and window.start >= max(state.evidence_from, ends.get(gate.name, 0.0))
             arms = min(w.total for w in (window.candidate, window.stable) if w is not None)
             if limit is None or not new or window.error is not None or arms < gate.min_samples:
-                continue
-            if window.stable is None and gate.max_ratio_to_stable is not None:
                 continue
             if window.candidate.bad > limit * window.candidate.total * 4:
                 ended = step.after.ending is not None or step.after.candidate is None or not step.same_release
@@ -254,6 +265,11 @@ def evidence_of_one_release(step: Step) -> None:
     attempt = (after.release, after.stage.index, after.stage.accepted_at)
     for gate in after.gates:
         windows = step.cluster.ledger.windows(attempt, gate.name)
+        asked = next(g for g in step.cluster.spec.gates if g.name == gate.name)
+        if asked.max is None and asked.min is None and gate.comparative:
+            # Evidence of a comparison is gathered through all stages of a release.
+            attempts = [a for a in step.cluster.ledger.seen if a[0] == after.release]
+            windows = [w for a in attempts for w in step.cluster.ledger.windows(a, gate.name)]
         counted = gate.candidate.total + gate.pending_candidate.total
         assert counted <= sum(w.candidate.total for w in windows), f"{gate.name} counted what was not seen: {gate}"
         ours = [a for a in step.cluster.ledger.seen if a[0] == after.release]
@@ -304,6 +320,7 @@ INVARIANTS = (
     route_follows_status,
     only_pass_advances,
     no_more_than_the_stage_wants,
+    ramp_keeps_its_limits,
     breach_rolls_back,
     rollback_needs_nothing,
     restart_changes_nothing,

@@ -26,6 +26,12 @@ def canary(*weights: int, min_duration: str = "30s", bake: str = "30s") -> dict[
     return {"canary": {"steps": [{"weight": w, "minDuration": min_duration} for w in weights], "bake": bake}}
 
 
+def ramp(budget: int = 200, *, bake: str = "30s", **changes: Any) -> dict[str, Any]:
+    """Strategy whose weight follows a budget of that many bad requests; ``changes`` in their wire form."""
+    fields = {"riskBudget": budget, "reaction": "30s", "minDwell": "30s", **changes}
+    return {"canary": {"ramp": fields, "bake": bake}}
+
+
 def blue_green(min_duration: str = "30s", bake: str = "30s") -> dict[str, Any]:
     """Strategy with a preview and one switch."""
     return {"blueGreen": {"preview": {"minDuration": min_duration}, "bake": bake}}

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.properties.cluster import Cluster, Quality
 from tests.properties.invariants import settles, watched
-from tests.properties.specs import blue_green, canary, gate, make_spec
+from tests.properties.specs import blue_green, canary, gate, make_spec, ramp
 from weir.release.observation import Problem
 
 VERSIONS = ("v1", "v2", "v3")
@@ -21,10 +21,12 @@ STRATEGIES: tuple[dict[str, Any], ...] = (
     canary(5, 25, 50, 75, min_duration="5s"),
     canary(30, min_duration="60s", bake="5s"),
     blue_green(),
+    ramp(),
+    ramp(4, minWeight=10, maxWeight=40, minDwell="5s"),
 )
 GATES: tuple[list[dict[str, Any]], ...] = (
     [gate()],
-    [gate(max=None, maxRatioToStable="2"), gate("slow", template="http-latency", over="100ms", consecutiveSuccess=2)],
+    [gate(max=None), gate("slow", template="http-latency", over="100ms", consecutiveSuccess=2)],
     [gate("value", template="threshold", max="10", query="up"), gate(failureLimit=1)],
     [gate("patient", maxWait="40s", onInsufficient="Rollback", onError="Rollback")],
     [gate("gateway", template="gateway-errors", maxWait="40s")],

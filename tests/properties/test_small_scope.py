@@ -95,7 +95,7 @@ ONCE: dict[str, Act] = {
 
 def start() -> Cluster:
     """v1 serves, v2 is asked for."""
-    gates = [gate(maxWait="40s", onInsufficient="Rollback", maxRatioToStable="3")]
+    gates = [gate(max=None, maxWait="40s", onInsufficient="Rollback", onNoData="Rollback")]
     rollback = {"keepFor": "10s", "drain": "5s", "historyLimit": 0}
     cluster = Cluster(make_spec(strategy=canary(50, bake="30s"), gates=gates, rollback=rollback))
     cluster.run()

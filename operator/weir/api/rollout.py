@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,12 +17,11 @@ from weir.api.base import (
     Name,
     OptionalDuration,
     Port,
+    Ratio,
     Rule,
     ShortText,
 )
-from weir.api.gate import Gate, Metrics
-
-MapByName: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+from weir.api.gate import Gate, Metrics, Query
 
 
 class Step(ApiModel):
@@ -33,20 +33,50 @@ class Step(ApiModel):
     )
 
 
-class Canary(ApiModel):
-    """Traffic moves in steps; each step must be passed by every gate."""
+class Ramp(ApiModel):
+    """Traffic moves as fast as the risk allows: the weight follows the evidence instead of a ladder."""
 
     rules: ClassVar[Sequence[Rule]] = (
         Rule(
-            "self.steps.all(s, self.steps.exists_one(t, t.weight == s.weight)) && "
+            "self.minWeight <= self.maxWeight",
+            "`minWeight` must not be greater than `maxWeight`",
+            field_path=".minWeight",
+        ),
+    )
+    risk_budget: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
+        description="riskBudget: bad requests that the release may cause beyond those that stable would have had. When "
+        "it is spent the candidate's weight goes to 0."
+    )
+    reaction: Duration = Field(
+        default="60s", description="reaction: time from harm to its end: metrics, decision and the gateway together."
+    )
+    min_weight: Annotated[int, Field(ge=1, le=50)] = Field(
+        default=1,
+        description="minWeight: percent of requests to begin with, and never fewer while budget is left, unless an "
+        "outage at it would cost the whole budget.",
+    )
+    max_weight: Annotated[int, Field(ge=1, le=90)] = Field(
+        default=50, description="maxWeight: percent of requests at most, until every gate passed; stable is compared."
+    )
+    min_dwell: Duration = Field(default="1m", description="minDwell at a weight before the next.")
+
+
+class Canary(ApiModel):
+    """Traffic moves in steps, each of which must be passed by every gate, or on a ramp."""
+
+    rules: ClassVar[Sequence[Rule]] = (
+        Rule("has(self.steps) != has(self.ramp)", "set exactly one of `steps` and `ramp`"),
+        Rule(
+            "!has(self.steps) || self.steps.all(s, self.steps.exists_one(t, t.weight == s.weight)) && "
             "self.steps.map(s, s.weight).isSorted()",
             "weights in `steps` must rise from step to step, such as 10, 25, 50; 100 is added at the end by itself",
             field_path=".steps",
         ),
     )
-    steps: Annotated[list[Step], Field(min_length=1, max_length=20)] = Field(
-        description="steps in rising order of weight."
+    steps: Annotated[list[Step], Field(min_length=1, max_length=20)] | None = Field(
+        default=None, description="steps in rising order of weight."
     )
+    ramp: Ramp | None = Field(default=None, description="ramp: weights that follow the evidence within a risk budget.")
     bake: Duration = Field(
         default="1m",
         description="bake: time at 100 percent with the old version still warm, before the promotion is final.",
@@ -162,15 +192,105 @@ class Rollback(ApiModel):
     )
 
 
+class Judgement(ApiModel):
+    """How sure the comparisons with stable have to be."""
+
+    rules: ClassVar[Sequence[Rule]] = tuple(
+        Rule(
+            f"double(self.{field}) > 0.0 && double(self.{field}) <= 0.5",
+            f"`{field}` must be greater than '0' and at most '0.5', such as '0.05' for one release in twenty",
+            field_path=f".{field}",
+        )
+        for field in ("falseRollbackRate", "falsePassRate")
+    )
+    false_rollback_rate: Ratio = Field(
+        default=Decimal("0.05"),
+        description="falseRollbackRate: share of harmless releases (0-1) that may be rolled back by comparisons.",
+    )
+    false_pass_rate: Ratio = Field(
+        default=Decimal("0.05"),
+        description="falsePassRate: share of releases beyond the tolerance (0-1) that a gate may pass.",
+    )
+    bar: Literal["Calibrated", "Strict"] = Field(
+        default="Calibrated",
+        description="bar: Calibrated decides earlier, its rate holds in the simulations that docs/decisions.md shows; "
+        "Strict holds by theorem (Ville's inequality) as far as the noise model holds.",
+    )
+
+
+class ErrorBudget(ApiModel):
+    """Objective of the whole service; while its budget is spent no release starts or advances."""
+
+    rules: ClassVar[Sequence[Rule]] = (
+        Rule(
+            "double(self.objective) > 0.0 && double(self.objective) < 1.0",
+            "`objective` of the service is a share of good requests between '0' and '1', such as '0.999'",
+            field_path=".objective",
+        ),
+        Rule(
+            "duration(self.window) >= duration('1h')",
+            "`window` must be at least '1h', such as '720h' for thirty days",
+            field_path=".window",
+        ),
+        Rule(
+            "double(self.releaseShare) > 0.0",
+            "`releaseShare` must be greater than '0', such as '0.1' for a tenth of the budget",
+            field_path=".releaseShare",
+        ),
+        Rule(
+            "has(self.bad) == has(self.total)",
+            "set both `bad` and `total`, or neither to count the requests of all pods of the Rollout",
+        ),
+    )
+    objective: Ratio = Field(description="objective: share of good requests (0-1) over the window, such as '0.999'.")
+    window: Duration = Field(default="720h", description="window of the objective.")
+    release_share: Ratio = Field(
+        default=Decimal("0.1"),
+        description="releaseShare: share of the window's budget (0-1) that one release may spend; then it is rolled "
+        "back.",
+    )
+    on_spent: Literal["Freeze", "Warn"] = Field(
+        default="Freeze",
+        description="onSpent: Freeze (no release starts or advances while the budget is spent or burns too fast), or "
+        "only Warn by condition and metric.",
+    )
+    bad: Query | None = Field(
+        default=None,
+        description="bad: PromQL selector of a counter of bad requests of the whole service, without a range.",
+    )
+    total: Query | None = Field(
+        default=None, description="total: PromQL selector of a counter of all requests of the whole service."
+    )
+
+
 class RolloutSpec(ApiModel):
     """What should serve and how it may get there. A release changes only `versionRef`."""
 
     rules: ClassVar[Sequence[Rule]] = (
         Rule(
             "!has(self.gates) || self.gates.all(g, has(self.metrics) && has(self.metrics.prometheus) || "
-            "!(g.template in ['gateway-errors', 'custom', 'threshold']))",
-            "gates of the templates gateway-errors, custom and threshold need `metrics.prometheus`",
+            "!(g.template in ['gateway-errors', 'custom', 'mean', 'threshold']))",
+            "gates of the templates gateway-errors, custom, mean and threshold need `metrics.prometheus`",
             field_path=".gates",
+        ),
+        Rule(
+            "!has(self.gates) || self.gates.all(g, self.gates.exists_one(h, "
+            "(has(h.name) ? h.name : h.template) == (has(g.name) ? g.name : g.template)))",
+            "names of gates must differ; give each gate of the same template a `name`",
+            field_path=".gates",
+        ),
+        Rule(
+            "!has(self.errorBudget) || has(self.metrics) && has(self.metrics.prometheus)",
+            "`errorBudget` needs `metrics.prometheus`, which remembers the window's requests",
+            field_path=".errorBudget",
+        ),
+        Rule(
+            "!has(self.strategy.canary) || !has(self.strategy.canary.ramp) || has(self.gates) && "
+            "self.gates.exists(g, g.template in ['http-errors', 'gateway-errors', 'custom'] && !has(g.max) && "
+            "!has(g.objective))",
+            "`ramp` needs a gate of template http-errors, gateway-errors or custom that compares with stable "
+            "(no `max`, no `objective`): it counts that gate's bad requests",
+            field_path=".strategy.canary.ramp",
         ),
         Rule(
             "!has(self.traffic.service) || !has(self.strategy.blueGreen) || !has(self.strategy.blueGreen.preview) || "
@@ -187,8 +307,14 @@ class RolloutSpec(ApiModel):
     )
     traffic: Traffic = Field(description="traffic: what moves requests.")
     strategy: Strategy = Field(description="strategy: how they move.")
-    gates: Annotated[list[Gate], Field(max_length=16, json_schema_extra=MapByName)] = Field(
+    gates: Annotated[list[Gate], Field(max_length=16)] = Field(
         default_factory=list, description="gates that the candidate must pass; names are unique."
+    )
+    judgement: Judgement = Field(
+        default_factory=Judgement, description="judgement: how sure comparisons with stable have to be."
+    )
+    error_budget: ErrorBudget | None = Field(
+        default=None, description="errorBudget of the whole service, which freezes releases while it is spent."
     )
     metrics: Metrics = Field(default_factory=Metrics, description="metrics: where evidence comes from.")
     rollback: Rollback = Field(

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from weir.api.base import ApiModel, Rule, ShortText, Time
 from weir.api.gate import Gate
-from weir.api.rolloutstatus import Count, DecisionEntry, Message, Outcome, VersionStatus
+from weir.api.rollout import Judgement
+from weir.api.rolloutstatus import Count, DecisionEntry, EvidenceStatus, Message, Outcome, VersionStatus
 
 
 class RolloutRecordSpec(ApiModel):
@@ -33,6 +34,10 @@ class RolloutRecordSpec(ApiModel):
     )
     decisions: Annotated[list[DecisionEntry], Field(max_length=100)] = Field(
         default_factory=list, description="decisions with their evidence."
+    )
+    judgement: Judgement = Field(default_factory=Judgement, description="judgement as it was configured.")
+    evidence: Annotated[list[EvidenceStatus], Field(max_length=16)] = Field(
+        default_factory=list, description="evidence of comparisons: the windows from which verdicts are recomputed."
     )
     previous_hash: ShortText = Field(
         default="", description="previousHash: hash of the previous record of this Rollout."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -95,6 +96,111 @@ class Counts(ApiModel):
         return Counts(bad=self.bad + other.bad, total=self.total + other.total)
 
 
+class NoiseStatus(ApiModel):
+    """How much the requests of equal pods differ by themselves; evidence is discounted by it."""
+
+    dispersion: Number = Field(
+        default=Decimal(1), description="dispersion: variance of bad requests relative to independent ones (bursts)."
+    )
+    fast: Number = Field(
+        default=Decimal(0), description="fast: variance of a pod's log rate of bad requests that changes quickly."
+    )
+    slow: Number = Field(default=Decimal(0), description="slow: variance of a pod's log rate that stays.")
+    correlation: Number = Field(
+        default=Decimal(0), description="correlation of the fast part from one window to the next (0-1)."
+    )
+
+
+class SeriesStatus(ApiModel):
+    """Checkpoint of one share that is compared: a function of the windows, stored so that a restart goes on."""
+
+    noise: NoiseStatus = Field(default_factory=NoiseStatus, description="noise that the state was computed with.")
+    measured: NoiseStatus | None = Field(
+        default=None, description="measured: noise of stable's pods in this release alone, once there is enough to say."
+    )
+    state: Annotated[str, Field(max_length=8192)] = Field(
+        default="", description="state after all windows, as numbers in base64."
+    )
+    base: Annotated[str, Field(max_length=8192)] = Field(
+        default="", description="base: state before the first of the windows that are still listed; empty at the start."
+    )
+
+
+class EvidenceStatus(ApiModel):
+    """What a comparison stands on: the windows it has seen in this release, and the state that follows from them."""
+
+    gate: ShortText = Field(description="gate that compares.")
+    question: ShortText = Field(default="", description="question: identifies what is compared; another starts anew.")
+    candidate: Counts = Field(default_factory=Counts, description="candidate's counts in this release.")
+    stable: Counts = Field(default_factory=Counts, description="stable's counts in this release.")
+    span: Number = Field(default=Decimal(0), description="span of all windows in seconds.")
+    choosing: Annotated[str, Field(max_length=4096)] = Field(
+        default="", description="choosing: stable's histogram so far, from which edges will be chosen."
+    )
+    edges: Annotated[list[Number], Field(max_length=4)] = Field(
+        default_factory=list, description="edges in seconds: requests slower than each are compared; empty for errors."
+    )
+    candidate_edges: Annotated[list[Number], Field(max_length=4)] = Field(
+        default_factory=list,
+        description="candidateEdges in seconds: the candidate's requests are counted above these; later than `edges` "
+        "by at least failAbove where buckets are close, else the same.",
+    )
+    dropped: Count = Field(default=0, description="dropped: windows before the first that is listed.")
+    windows: Annotated[str, Field(max_length=65536)] = Field(
+        default="",
+        description="windows as stableTotal,candidateTotal,stablePods,candidatePods and stableBad:candidateBad for "
+        "each edge, separated by ';'.",
+    )
+    series: Annotated[list[SeriesStatus], Field(max_length=4)] = Field(
+        default_factory=list, description="series: state of each compared share."
+    )
+    counters: Annotated[str, Field(max_length=32768)] = Field(
+        default="", description="counters of each pod at windowEnd, so that a restart counts on from there."
+    )
+
+
+class GateNoise(NoiseStatus):
+    """Noise that a gate measured on stable's pods, kept for the next release."""
+
+    gate: ShortText = Field(description="gate that measured it.")
+    edge: Number | None = Field(default=None, description="edge in seconds, of a latency distribution.")
+    windows: Count = Field(default=0, description="windows that it was measured in; 0 is not measured.")
+    rate: Number = Field(default=Decimal(0), description="rate of requests a second, both arms.")
+    share: Number = Field(default=Decimal(0), description="share of stable's requests that were bad (0-1).")
+
+
+class RampStatus(ApiModel):
+    """Where a ramp stands."""
+
+    weight: Annotated[int, Field(ge=0, le=100)] = Field(description="weight that the ramp asks for.")
+    moved_at: Time = Field(description="movedAt: when the weight last changed.")
+    spent: Number = Field(
+        default=Decimal(0), description="spent: upper bound of the bad requests that the release has caused so far."
+    )
+    left: Number = Field(default=Decimal(0), description="left: what is left of the risk budget.")
+    rate: Number = Field(default=Decimal(0), description="rate of requests a second, both arms.")
+    bound: Number = Field(
+        default=Decimal(1), description="bound: upper bound of the candidate's share of bad requests."
+    )
+
+
+class BudgetStatus(ApiModel):
+    """The error budget of the whole service."""
+
+    spent: Number = Field(
+        default=Decimal(0), description="spent: share of the window's budget that is used (1 is all)."
+    )
+    burn_rates: Annotated[list[ShortText], Field(max_length=8)] = Field(
+        default_factory=list, description="burnRates over several windows, such as '1h=0.8'; 1 spends exactly all."
+    )
+    release: Number = Field(
+        default=Decimal(0), description="release: share of the window's budget that this release has used."
+    )
+    frozen: bool = Field(default=False, description="frozen: no release starts or advances.")
+    message: Message = Field(default="", description="message for people.")
+    at: Time | None = Field(default=None, description="at: when it was read.")
+
+
 class GateStatus(ApiModel):
     """Answer of one gate and the evidence it stands on."""
 
@@ -105,6 +211,31 @@ class GateStatus(ApiModel):
     message: Message = Field(default="", description="message explains the verdict.")
     value: Number | None = Field(default=None, description="value that was compared, candidate's.")
     stable_value: Number | None = Field(default=None, description="stableValue in the same span.")
+    effect: Number | None = Field(
+        default=None, description="effect: ratio of the candidate's share of bad requests to stable's, as estimated."
+    )
+    effect_low: Number | None = Field(default=None, description="effectLow: lower end of the effect's interval.")
+    effect_high: Number | None = Field(
+        default=None, description="effectHigh: upper end of the effect's interval; absent while nothing bounds it."
+    )
+    e_fail: Number | None = Field(
+        default=None, description="eFail: e-value against 'not worse than failAbove'; large means proven worse."
+    )
+    e_fail_bar: Number | None = Field(
+        default=None, description="eFailBar: e-value at which the release is rolled back."
+    )
+    e_pass: Number | None = Field(
+        default=None, description="ePass: e-value against 'worse than the tolerance'; large means proven good enough."
+    )
+    e_pass_bar: Number | None = Field(default=None, description="ePassBar: e-value at which the gate passes.")
+    tolerance: Number | None = Field(
+        default=None, description="tolerance: ratio to stable that this stage has to rule out for a Pass."
+    )
+    accept: Number | None = Field(
+        default=None, description="accept: share of bad requests that this stage has to rule out, whatever stable's is."
+    )
+    windows: Count = Field(default=0, description="windows of this release behind the verdict.")
+    comparative: bool = Field(default=True, description="comparative: whether stable served beside the candidate.")
     candidate: Counts = Field(default_factory=Counts, description="candidate's counts behind the verdict.")
     stable: Counts = Field(default_factory=Counts, description="stable's counts behind the verdict.")
     pending_candidate: Counts = Field(
@@ -172,6 +303,18 @@ class Measurement(ApiModel):
     value: Number | None = Field(default=None, description="value that was compared.")
     window_start: Time | None = Field(default=None, description="windowStart of the counts.")
     window_end: Time | None = Field(default=None, description="windowEnd of the counts.")
+    effect: Number | None = Field(default=None, description="effect: ratio to stable, as estimated.")
+    e_fail: Number | None = Field(default=None, description="eFail: e-value against 'not worse than failAbove'.")
+    e_fail_bar: Number | None = Field(default=None, description="eFailBar that it was compared with.")
+    e_pass: Number | None = Field(default=None, description="ePass: e-value against 'worse than the tolerance'.")
+    e_pass_bar: Number | None = Field(default=None, description="ePassBar that it was compared with.")
+    tolerance: Number | None = Field(default=None, description="tolerance: ratio to stable to be ruled out.")
+    accept: Number | None = Field(default=None, description="accept: share of bad requests to be ruled out.")
+    comparative: bool = Field(default=True, description="comparative: whether stable served beside the candidate.")
+    windows: Count = Field(default=0, description="windows of the release that were known then.")
+    noise: Annotated[list[NoiseStatus], Field(max_length=4)] = Field(
+        default_factory=list, description="noise that the evidence was discounted by."
+    )
 
 
 class DecisionEntry(ApiModel):
@@ -222,6 +365,11 @@ class RolloutStatus(ApiModel):
     gates: Annotated[list[GateStatus], Field(max_length=16, json_schema_extra=MapByName)] = Field(
         default_factory=list, description="gates and their evidence."
     )
+    ramp: RampStatus | None = Field(default=None, description="ramp: where a ramp stands.")
+    budget: BudgetStatus | None = Field(default=None, description="budget: error budget of the whole service.")
+    noise: Annotated[list[GateNoise], Field(max_length=64)] = Field(
+        default_factory=list, description="noise measured on stable's pods, kept for the next release."
+    )
     hold: Hold | None = Field(default=None, description="hold: why the release does not move.")
     pause: Pause | None = Field(default=None, description="pause by a person.")
     paused_at: Time | None = Field(
@@ -249,7 +397,11 @@ class RolloutStatus(ApiModel):
         default=None, description="granularity of weights, where it is coarser than one percent."
     )
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=MapByType)] = Field(
-        default_factory=list, description="conditions: Ready, Reconciling, Stalled."
+        default_factory=list,
+        description="conditions: Ready, Reconciling, Stalled, Feasible, BudgetAvailable.",
+    )
+    evidence: Annotated[list[EvidenceStatus], Field(max_length=16)] = Field(
+        default_factory=list, description="evidence of comparisons in the current or last release."
     )
 
 

@@ -102,7 +102,9 @@ class _Generator(GenerateJsonSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         inner = self.generate_inner(schema["schema"])
         value = _default(schema)
-        return inner if value is None or value == [] else {**inner, "default": value}
+        # An empty name is no name: the model fills it in.
+        unset = value is None or value == [] or (value == "" and inner.get("minLength", 0) > 0)
+        return inner if unset else {**inner, "default": value}
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         inner = super().model_schema(schema)

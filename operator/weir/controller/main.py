@@ -21,6 +21,7 @@ from weir.controller.reconcile import RolloutReconciler
 from weir.controller.routing import affected
 from weir.controller.settings import Settings
 from weir.controller.warmth import Warmth
+from weir.evidence.budget import BudgetReader
 from weir.evidence.collector import Collector, RolloutKey
 from weir.evidence.metrics import EvidenceMetrics
 from weir.runtime.cache import Cache, EventType, StaleGuard
@@ -108,11 +109,9 @@ class Process:
             metrics=metrics,
         )
         self.stopping = asyncio.Event()
-        self.collector = Collector(
-            SystemClock(),
-            on_change=self._evidence,
-            metrics=EvidenceMetrics(metrics.registry),
-        )
+        reads = EvidenceMetrics(metrics.registry)
+        self.collector = Collector(SystemClock(), on_change=self._evidence, metrics=reads)
+        self.budgets = BudgetReader(SystemClock(), on_change=self._evidence, metrics=reads)
         observer = Observer(self.cache, time.time, lambda: self.source.missing)
         self._actor = Actor(client, self.cache, self.guard, observer, settings.image)
         rollouts = RolloutReconciler(
@@ -121,6 +120,7 @@ class Process:
             observer=observer,
             actor=self._actor,
             collector=self.collector,
+            budgets=self.budgets,
             warmth=Warmth(session, self.add),
             events=EventWriter(client, controller="weir.dev/rollout", instance=settings.identity, metrics=metrics),
             metrics=ReleaseMetrics(metrics.registry),
@@ -230,6 +230,7 @@ async def serve(settings: Settings) -> int:
                 ("watch", process.source.run()),
                 ("lease", process.elector.run()),
                 ("evidence", process.collector.run()),
+                ("budgets", process.budgets.run()),
             )
         ]
         starting = asyncio.create_task(_start(process), name="start")

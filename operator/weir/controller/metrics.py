@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import log
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from weir.api.rolloutstatus import Phase, RolloutStatus, Verdict
-from weir.release.observation import RolloutView
+from weir.release.budget import measured, usable
+from weir.release.observation import BudgetReading, RolloutView
 
 _OBJECT = ("namespace", "rollout")
 
@@ -35,7 +38,40 @@ class ReleaseMetrics:
             _OBJECT,
             registry=registry,
         )
+        self.budget_spent = Gauge(
+            "weir_error_budget_spent_ratio",
+            "Share of the error budget's window that is used (1 is all).",
+            _OBJECT,
+            registry=registry,
+        )
+        self.budget_burn = Gauge(
+            "weir_error_budget_burn_rate",
+            "How fast the error budget is used, over the window before now; at 1 it lasts exactly.",
+            (*_OBJECT, "window"),
+            registry=registry,
+        )
+        self.budget_frozen = Gauge(
+            "weir_error_budget_frozen",
+            "1 while no release starts or advances because of the error budget.",
+            _OBJECT,
+            registry=registry,
+        )
+        self.effect = Gauge(
+            "weir_gate_effect_ratio",
+            "Candidate's share of bad requests relative to stable's, as estimated in the release.",
+            (*_OBJECT, "gate"),
+            registry=registry,
+        )
+        self.evidence = Gauge(
+            "weir_gate_evidence_ratio",
+            "Log of the e-value of a claim (Fail, Pass) relative to that of its bar; proven at 1.",
+            (*_OBJECT, "gate", "claim"),
+            registry=registry,
+        )
+        self._weighed: dict[tuple[str, str], set[tuple[str, ...]]] = {}
         self._arms: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+        self._windows: dict[tuple[str, str], frozenset[str]] = {}
+        """Rollouts with an error budget → windows whose burn rate is shown."""
 
     def show(self, view: RolloutView, model: str, status: RolloutStatus) -> None:
         """Sets the gauges of a Rollout from its status."""
@@ -56,8 +92,51 @@ class ReleaseMetrics:
             self.weight.labels(*labels).set(share)
         self._arms[key] = set(arms)
 
+        self._show_evidence(key, status)
+
+    def _show_evidence(self, key: tuple[str, str], status: RolloutStatus) -> None:
+        """What gates that weigh evidence know; a series exists as long as there is something to know."""
+        found: set[tuple[str, ...]] = set()
+        for gate in status.gates:
+            if gate.effect is not None:
+                self.effect.labels(*key, gate.name).set(float(gate.effect))
+                found.add((*key, gate.name))
+            claims = (("Fail", gate.e_fail, gate.e_fail_bar), ("Pass", gate.e_pass, gate.e_pass_bar))
+            for claim, value, bar in claims:
+                if value is not None and bar is not None:
+                    self.evidence.labels(*key, gate.name, claim).set(log(float(value)) / log(float(bar)))
+                    found.add((*key, gate.name, claim))
+        for gone in self._weighed.get(key, set()) - found:
+            (self.evidence if len(gone) > len(key) + 1 else self.effect).remove(*gone)
+        self._weighed[key] = found
+
+    def show_budget(self, view: RolloutView, status: RolloutStatus, reading: BudgetReading | None, now: float) -> None:
+        """Sets the gauges of the error budget; what cannot be read has no value. ``now`` in seconds since the epoch."""
+        key, asked = (view.namespace, view.name), view.spec.error_budget
+        if asked is None:
+            self._forget_budget(key)
+            return
+        found = measured(asked, reading) if reading is not None and usable(asked, reading, now) else None
+        rates = dict(found.rates) if found is not None else {}
+        if self._windows.get(key) != rates.keys():
+            self._forget_budget(key)
+        self._windows[key] = frozenset(rates)
+        if found is not None and found.spent is not None:
+            self.budget_spent.labels(*key).set(found.spent)
+        for window, rate in rates.items():
+            self.budget_burn.labels(*key, window).set(rate)
+        self.budget_frozen.labels(*key).set(status.budget is not None and status.budget.frozen)
+
+    def _forget_budget(self, key: tuple[str, str]) -> None:
+        if self._windows.pop(key, None) is not None:
+            for metric in (self.budget_spent, self.budget_burn, self.budget_frozen):
+                metric.remove_by_labels({"namespace": key[0], "rollout": key[1]})
+
     def forget(self, namespace: str, name: str) -> None:
         """Drops the series of a Rollout that is gone."""
-        for metric in (self.phase, self.verdict, self.decisions, self.releases, self.weight, self.overdue):
+        self._forget_budget((namespace, name))
+        shown = (self.phase, self.verdict, self.decisions, self.releases, self.weight, self.overdue)
+        for metric in (*shown, self.effect, self.evidence):
             metric.remove_by_labels({"namespace": namespace, "rollout": name})
+        self._weighed.pop((namespace, name), None)
         self._arms.pop((namespace, name), None)

@@ -12,7 +12,7 @@ from weir.api.base import parse_time
 from weir.api.modelversion import ModelVersionSpec
 from weir.api.rollout import RolloutSpec
 from weir.api.rolloutstatus import RolloutStatus, VersionStatus
-from weir.evidence.release import ArmPods, Pod
+from weir.evidence.pods import ArmPods, Pod
 from weir.release.observation import Pool, Problem, Request, RolloutView, Target
 from weir.runtime.cache import Cache
 from weir.runtime.resources import (

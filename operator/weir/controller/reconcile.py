@@ -19,7 +19,9 @@ from weir.controller.memory import Memories, Memory, must_write
 from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import Observer, Versions, view_of
 from weir.controller.warmth import Warmth
+from weir.evidence.budget import BudgetReader, Service
 from weir.evidence.collector import Collector
+from weir.evidence.stored import Stored
 from weir.release.conditions import invalid_spec
 from weir.release.decide import decide
 from weir.release.decision import Decision
@@ -31,6 +33,7 @@ from weir.runtime.events import EventWriter
 from weir.runtime.resources import ROLLOUTS, KubeObject, ObjectKey
 from weir.runtime.telemetry import ReconcileScope
 from weir.traffic.adapter import Seen, adapter_for
+from weir.workload.identity import pod_pattern
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ class RolloutReconciler:
         observer: Observer,
         actor: Actor,
         collector: Collector,
+        budgets: BudgetReader,
         warmth: Warmth,
         events: EventWriter,
         metrics: ReleaseMetrics,
@@ -65,6 +69,7 @@ class RolloutReconciler:
         self._observer = observer
         self._actor = actor
         self._collector = collector
+        self._budgets = budgets
         self._warmth = warmth
         self._events = events
         self._metrics = metrics
@@ -98,6 +103,7 @@ class RolloutReconciler:
         with self._tracer.start_as_current_span("decide") as span:
             decision = decide(view, status, observation, now)
             span.set_attribute("weir.decisions", [event.reason for event in decision.events])
+        self._metrics.show_budget(view, decision.status, observation.budget, now)
         scope.annotate(release=str(decision.status.release), stage=_stage(decision.status))
         problems = dict(memory.problems)
         try:
@@ -143,6 +149,7 @@ class RolloutReconciler:
             ),
             share=self._collector.share(place) if collected == share_key(status) else None,
             evidence_problem=self._collector.problem(place),
+            budget=self._budgets.reading(place),
             warmed=self._warmth.warmed(key),
             warmup_problem=self._warmth.problem(key),
             requests=self._observer.requests(view),
@@ -195,9 +202,22 @@ class RolloutReconciler:
         view, desired, place = scene.view, decision.desired, (key.namespace, key.name)
         if desired.collect is not None:
             pods = self._observer.arms(view, decision.status, scene.versions)
-            self._collector.watch(place, desired.collect, tuple(view.spec.gates), view.spec.metrics, pods)
+            self._collector.watch(
+                place,
+                desired.collect,
+                tuple(view.spec.gates),
+                view.spec.metrics,
+                pods,
+                stored=Stored.of(decision.status),
+            )
+        elif decision.status.candidate is not None:
+            self._collector.pause(place)
         else:
             self._collector.forget(place)
+        if view.spec.error_budget is not None:
+            self._budgets.watch(place, Service(view.spec.error_budget, view.spec.metrics, pod_pattern(view.name)))
+        else:
+            self._budgets.forget(place)
         content = self._candidate_content(scene, decision)
         if desired.warm_up is not None and content is not None:
             needed = next((i.replicas for i in desired.pools if i.pool == desired.warm_up), 1)
@@ -250,6 +270,7 @@ class RolloutReconciler:
 
     def _forget(self, key: ObjectKey) -> None:
         self._collector.forget((key.namespace, key.name))
+        self._budgets.forget((key.namespace, key.name))
         self._warmth.cool(key)
         self._warmth.no_preview(key)
         self._metrics.forget(key.namespace, key.name)

@@ -13,10 +13,14 @@ from math import inf
 from weir.api.gate import Gate, Metrics
 from weir.evidence.clock import Clock
 from weir.evidence.errors import DataError
+from weir.evidence.history import RETRY, PastTask
 from weir.evidence.metrics import EvidenceMetrics
+from weir.evidence.noise import ReleaseMemory
+from weir.evidence.pods import ArmPods, Pod, RolloutKey
 from weir.evidence.prometheus import Prometheus
-from weir.evidence.release import ArmPods, Pod, Release, RolloutKey
+from weir.evidence.release import Release
 from weir.evidence.scrape import Scraper
+from weir.evidence.stored import Stored
 from weir.evidence.tasks import BatchKey, BatchTask, CustomTask, PodTask, Sources, Task, ThresholdTask
 from weir.release.decision import Collect
 from weir.release.observation import Share, Window
@@ -51,36 +55,60 @@ class Collector:
         self._clock = clock
         self._on_change = on_change
         self._sources = Sources(
-            scraper or Scraper(), prometheus or Prometheus(), metrics or EvidenceMetrics(), clock.monotonic
+            scraper or Scraper(),
+            prometheus or Prometheus(),
+            Prometheus(workers=1),
+            metrics or EvidenceMetrics(),
+            clock.monotonic,
         )
         self._releases: dict[RolloutKey, Release] = {}
+        self._memories: dict[RolloutKey, ReleaseMemory] = {}
         self._scheduled: dict[Hashable, _Scheduled] = {}
         self._wake = asyncio.Event()
 
     # --- What the shell asks -------------------------------------------------------------------------------------
 
     def watch(
-        self, key: RolloutKey, collect: Collect, gates: tuple[Gate, ...], metrics: Metrics, pods: ArmPods
+        self,
+        key: RolloutKey,
+        collect: Collect,
+        gates: tuple[Gate, ...],
+        metrics: Metrics,
+        pods: ArmPods,
+        *,
+        stored: Stored | None = None,
     ) -> None:
         """Gather evidence for a release from now on; call it again whenever pods change, as often as you like.
 
         Another stage, other gates or another source start from nothing; ``judging`` may turn on without that.
         Reading begins at ``collect.since``; one more than a minute ahead means a clock was set back, and begins now.
+        What is watched anew goes on where ``stored`` says that it left off, as far as that is about the same.
         """
-        now = self._clock.monotonic()
+        now, stored = self._clock.monotonic(), stored or Stored()
         release = self._releases.get(key)
         if release is not None and release.same(collect, gates, metrics):
+            release.compare(stored.edges)
             if (release.collect, release.pods) == (collect, pods):
                 return
             release.update(collect, pods, now)
         else:
-            self.forget(key)
-            wall = self._clock.now().timestamp()
-            self._releases[key] = Release(key, collect, gates, metrics, pods, now=now, wall=wall)
+            self.pause(key)
+            wall, memory = self._clock.now().timestamp(), self._memories.get(key)
+            if memory is None or memory.release != collect.release:
+                memory = self._memories[key] = ReleaseMemory(collect.release, stored.remembered, stored.reckoned)
+            self._releases[key] = Release(
+                key, collect, gates, metrics, pods, now=now, wall=wall, memory=memory, resume=stored.resume
+            )
+        self._releases[key].compare(stored.edges)
         self._plan()
 
     def forget(self, key: RolloutKey) -> None:
         """Stop, and drop what was seen. Unknown keys are fine."""
+        self._memories.pop(key, None)
+        self.pause(key)
+
+    def pause(self, key: RolloutKey) -> None:
+        """Stop, but remember for the release's next stage how noisy stable is. Unknown keys are fine."""
         release = self._releases.pop(key, None)
         if release is not None:
             release.closed = True
@@ -122,6 +150,7 @@ class Collector:
                     await self._pause()
         finally:
             self._sources.prometheus.close()
+            self._sources.past.close()
             await self._sources.scraper.close()
 
     def _due(self) -> Iterator[_Scheduled]:
@@ -200,6 +229,8 @@ class Collector:
             yield from self._batch(release, "requests")
             if release.latency:
                 yield from self._batch(release, "buckets")
+            if release.past_wanted:
+                yield (identity, "past"), PastTask(self._sources, release), RETRY
         if release.gateway.windows:
             yield from self._gateway(release)
         for gate in release.gates:

@@ -24,7 +24,7 @@ class Increment:
     """Events of one series, seen now, that happened after ``after`` (the time of the unit's previous read)."""
 
     series: Series
-    amounts: tuple[int, ...]
+    amounts: Values
     after: float
 
 
@@ -43,12 +43,15 @@ class Counters:
     ``on_drop``: a counter that falls was restarted and counts from zero (``restart``); or it is a sum over pods, one of
     which has gone, and only becomes the new baseline (``rebase``): counted from zero it would count events twice.
     ``settle``: the source shows counters with a delay (Prometheus): the first *change* of a unit is the baseline, since
-    an unchanged value may be older than the collection.
+    an unchanged value may be older than the collection. ``whole``: counters count events; else they are sums.
     """
 
-    def __init__(self, *, on_drop: Literal["restart", "rebase"] = "restart", settle: bool = False) -> None:
-        self._rebase = on_drop == "rebase"
+    def __init__(
+        self, *, on_drop: Literal["restart", "rebase"] = "restart", settle: bool = False, whole: bool = True
+    ) -> None:
+        self.rebase = on_drop == "rebase"
         self._settle = settle
+        self._whole = whole
         self._units: dict[str, _Unit] = {}
 
     def read(
@@ -59,17 +62,20 @@ class Counters:
         *,
         born: float | None = None,
         process: float | None = None,
+        known: bool = False,
     ) -> tuple[Increment, ...]:
         """Increments since the unit's previous read.
 
         ``born``: when the unit is known not to have existed yet; without it the first read is a baseline and counts
-        for nothing. ``process`` identifies the process that answered; another one starts from zero. Raises DataError
-        when an earlier process answers again: several share the port, and their counters cannot be told apart.
+        for nothing. ``known``: such a baseline need not settle, for what the unit had counted when the collection was
+        last at work is known. ``process`` identifies the process that answered; another one starts from zero. Raises
+        DataError when an earlier process answers again: several share the port, and their counters cannot be told
+        apart.
         """
         state = self._units.get(unit)
         if state is None:
             if born is None:
-                self._units[unit] = _Unit(at, dict(values), not self._settle, process)
+                self._units[unit] = _Unit(at, dict(values), known or not self._settle, process)
                 return ()
             state = self._units[unit] = _Unit(born, {}, True, process)
         if not state.settled:
@@ -87,6 +93,13 @@ class Counters:
         state.read_at = at
         return tuple(found)
 
+    def standing(self, unit: str) -> tuple[Mapping[Series, Values], float | None] | None:
+        """What a unit's counters said when last read, and the process that answered; None before they settled."""
+        state = self._units.get(unit)
+        if state is None or not state.settled:
+            return None
+        return {series: self._counted(values) for series, values in state.baseline.items()}, state.process
+
     def _restarted(self, unit: str, state: _Unit, process: float | None) -> None:
         if process is None or process == state.process:
             return
@@ -100,10 +113,13 @@ class Counters:
             state.baseline = {}
         state.process = process
 
-    def _gained(self, before: Values | None, now: Values) -> tuple[int, ...]:
+    def _gained(self, before: Values | None, now: Values) -> Values:
         if before is None:
-            return tuple(round(value) for value in now)
+            return self._counted(now)
         if any(value < old for value, old in zip(now, before, strict=True)):
-            return (0,) * len(now) if self._rebase else tuple(round(value) for value in now)
+            return (0,) * len(now) if self.rebase else self._counted(now)
         # Rounding each reading rather than the difference keeps the sum over all reads exact.
-        return tuple(round(value) - round(old) for value, old in zip(now, before, strict=True))
+        return tuple(a - b for a, b in zip(self._counted(now), self._counted(before), strict=True))
+
+    def _counted(self, values: Values) -> Values:
+        return tuple(round(value) for value in values) if self._whole else values

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import io
 import json
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import requests
 from prometheus_api_client import PrometheusConnect
@@ -24,8 +26,28 @@ MAX_ANSWER = 32 * 1024 * 1024
 _CHUNK = 65536
 
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Time from ``start`` to ``end`` (seconds since the epoch) in steps of so many seconds."""
+
+    start: float
+    end: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Track:
+    """One series over time: (seconds since the epoch, value)."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
 class Prometheus:
-    """Instant queries to any number of servers, in a few threads of their own. Close it when done."""
+    """Queries to any number of servers, in a few threads of their own. Close it when done."""
 
     def __init__(self, *, workers: int = 4, max_answer: int = MAX_ANSWER) -> None:
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="prometheus")
@@ -42,20 +64,49 @@ class Prometheus:
         ``within`` is in seconds, for one attempt; a refused connection or a 5xx is tried three times.
         Raises PrometheusUnreachable, PrometheusTimeout or PrometheusBadAnswer.
         """
-        key = (address, query) if key is None else (address, key)
+        asked = (address, query) if key is None else (address, key)
+        return await self._answer(address, asked, within, _samples, lambda connection: connection.custom_query(query))
+
+    async def query_raw(
+        self, address: str, query: str, *, within: float, key: Hashable | None = None
+    ) -> tuple[Track, ...]:
+        """Samples as they were scraped, of a query that is a range of a selector; raises as ``query`` does."""
+        asked = (address, query) if key is None else (address, key)
+        return await self._answer(address, asked, within, _tracks, lambda connection: connection.custom_query(query))
+
+    async def query_range(
+        self, address: str, query: str, span: Span, *, within: float, key: Hashable | None = None
+    ) -> tuple[Track, ...]:
+        """What the query yielded at every step of the span, by series; raises as ``query`` does."""
+        asked = (address, query) if key is None else (address, key)
+        start, end = (datetime.datetime.fromtimestamp(t, datetime.UTC) for t in (span.start, span.end))
+
+        def ask(connection: PrometheusConnect) -> object:
+            return connection.custom_query_range(query, start, end, f"{span.step:g}")
+
+        return await self._answer(address, asked, within, _tracks, ask)
+
+    async def _answer(
+        self,
+        address: str,
+        key: Hashable,
+        within: float,
+        parse: Callable[[str, object], T],
+        ask: Callable[[PrometheusConnect], object],
+    ) -> T:
         if key in self._asking:
             raise PrometheusTimeout(f"Prometheus {address} has not answered the previous query yet")
         self._asking.add(key)
-        future = self._executor.submit(self._ask, address, query, within)
+        future = self._executor.submit(lambda: parse(address, self._ask(address, within, ask)))
         future.add_done_callback(lambda _: self._asking.discard(key))
         try:
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), 3 * within + 2)
         except TimeoutError:
             raise PrometheusTimeout(f"Prometheus {address} did not answer within {within:g} s") from None
 
-    def _ask(self, address: str, query: str, timeout: float) -> tuple[Sample, ...]:
+    def _ask(self, address: str, timeout: float, ask: Callable[[PrometheusConnect], object]) -> object:
         try:
-            result = self._connection(address, timeout).custom_query(query)
+            return ask(self._connection(address, timeout))
         except ReadError:
             raise
         except (Timeout, ReadTimeoutError):
@@ -66,7 +117,6 @@ class Prometheus:
             raise PrometheusUnreachable(f"Prometheus {address} cannot be reached: {_cause(error)}") from error
         except Exception as error:
             raise PrometheusBadAnswer(f"{address} does not answer as a Prometheus does: {error!r}"[:300]) from error
-        return _samples(address, result)
 
     def _connection(self, address: str, timeout: float) -> PrometheusConnect:
         known: dict[tuple[str, float], PrometheusConnect] = self._local.__dict__.setdefault("known", {})
@@ -176,3 +226,13 @@ def _samples(address: str, result: object) -> tuple[Sample, ...]:
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise PrometheusBadAnswer(f"{address} answered with something that is no vector: {error!r}"[:300]) from error
+
+
+def _tracks(address: str, result: object) -> tuple[Track, ...]:
+    try:
+        return tuple(
+            Track(row["metric"], tuple((float(at), float(value)) for at, value in row["values"]))
+            for row in result  # type: ignore[attr-defined]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise PrometheusBadAnswer(f"{address} answered with something that is no matrix: {error!r}"[:300]) from error

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from math import inf
+from collections.abc import Mapping
+from dataclasses import replace
+from math import ceil, inf
 
 from weir.api.base import seconds
 from weir.api.gate import Gate, Metrics
-from weir.evidence import templates
-from weir.evidence.counters import Counters, Increment
-from weir.evidence.errors import DataError, ReadError
-from weir.evidence.templates import Reading
-from weir.evidence.windows import CountWindows, Progress, ShareMeter, ValueWindows
+from weir.evidence import checkpoint, templates
+from weir.evidence.checkpoint import Resumption, Standing
+from weir.evidence.counters import Counters
+from weir.evidence.errors import DataError
+from weir.evidence.feed import Feed, bad_or_total, by_bucket, by_code, count_and_sum
+from weir.evidence.noise import GateNoise, ReleaseMemory
+from weir.evidence.pods import ArmPods, Pod, RolloutKey, unit
+from weir.evidence.tiles import Plan, Progress
+from weir.evidence.windows import CountWindows, ShareMeter, ValueWindows
 from weir.release.decision import Collect
 from weir.release.observation import Arm, Share, Window
-
-RolloutKey = tuple[str, str]
-"""(namespace, name) of a Rollout."""
 
 MAX_QUERY = 4096
 """Longest text of a query that the status holds, in characters."""
@@ -26,120 +27,11 @@ MAX_AHEAD = 60.0
 """Seconds that a collection may wait for its ``since``."""
 
 
-@dataclass(frozen=True)
-class Pod:
-    """A pod as the watch cache knows it. ``port`` is that of the runtime; ``started`` in seconds since the epoch.
-
-    ``started`` only ever vetoes counting a pod that appears during collection from zero; without it the first read of
-    the pod is a baseline.
-    """
-
-    name: str
-    ip: str
-    port: int
-    started: float | None = None
-
-
-@dataclass(frozen=True)
-class ArmPods:
-    """Pods and version name of each arm."""
-
-    candidate: tuple[Pod, ...] = ()
-    stable: tuple[Pod, ...] = ()
-    candidate_version: str = ""
-    stable_version: str = ""
-
-    def of(self, arm: Arm) -> tuple[Pod, ...]:
-        """Pods of one arm."""
-        return self.candidate if arm == "candidate" else self.stable
-
-    def version(self, arm: Arm) -> str:
-        """Version of one arm."""
-        return self.candidate_version if arm == "candidate" else self.stable_version
-
-
-@dataclass
-class _Source:
-    """One thing that is asked for an arm's counters: a pod, or a query."""
-
-    asked: float = -inf
-    read: float = -inf
-    found: bool = False
-    problem: str | None = None
-    invalid: bool = False
-
-
-Judge = Callable[[Increment], tuple[int, int]]
-"""(bad, all) events of an increment."""
-
-
-@dataclass
-class Feed:
-    """One stream of counters for the arms of a release, and the windows and the share that are filled from it."""
-
-    counters: Counters
-    judge: Judge
-    metric: str
-    windows: list[CountWindows] = field(default_factory=list)
-    share: ShareMeter | None = None
-    sources: dict[Arm, dict[str, _Source]] = field(default_factory=dict)
-    edges: dict[Arm, set[float]] = field(default_factory=dict)
-    flaw: str | None = None
-
-    def expect(self, arm: Arm, names: Iterable[str]) -> None:
-        """From now on these sources (pods) are asked for the arm; others no longer hold a window open."""
-        old = self.sources.get(arm, {})
-        self.sources[arm] = {name: old.get(name) or _Source() for name in names}
-
-    def read(self, arm: Arm, source: str, at: float, reading: Reading, found: Iterable[Increment]) -> None:
-        """A source was read at ``at`` and gained that much."""
-        state = self.sources.get(arm, {}).get(source)
-        if state is not None:
-            state.asked = state.read = at
-            state.found = state.found or reading.found
-            state.problem, state.invalid = None, False
-        self.edges.setdefault(arm, set()).update(reading.edges)
-        self.flaw = reading.flaw or self.flaw
-        for increment in found:
-            self.count(arm, increment)
-
-    def count(self, arm: Arm, increment: Increment) -> None:
-        """Count events of an arm."""
-        bad, total = self.judge(increment)
-        for windows in self.windows:
-            windows.add(arm, increment.after, bad, total)
-        if self.share is not None:
-            self.share.add(arm, total)
-
-    def failed(self, arm: Arm, source: str, at: float, error: ReadError) -> None:
-        """A source was asked at ``at`` and gave nothing that can be used."""
-        state = self.sources.get(arm, {}).get(source)
-        if state is not None:
-            state.asked = at
-            state.problem, state.invalid = str(error), isinstance(error, DataError)
-
-    def progress(self, arm: Arm, pool: str) -> Progress:
-        """How far an arm has been read."""
-        states = self.sources.get(arm, {})
-        if not states:
-            return Progress(problem=f"no pods of {arm} '{pool}' are known")
-        asked = min(state.asked for state in states.values())
-        named = [f"{name}: {s.problem}" if len(states) > 1 else s.problem for name, s in states.items() if s.problem]
-        broken = next((s.problem for s in states.values() if s.invalid), None)
-        if broken:
-            return Progress(asked, -inf, invalid=f"metrics of {arm} '{pool}' are unusable: {broken}")
-        read = max(state.read for state in states.values())
-        if read > -inf and not any(state.found for state in states.values()):
-            return Progress(asked, -inf, f"there is no metric {self.metric} of {arm} '{pool}' (spec.metrics.names)")
-        return Progress(asked, read, f"no metrics of {arm} '{pool}': {named[0]}" if named else None)
-
-    def known(self) -> bool:
-        """Whether the metric exists on any arm."""
-        return any(state.found for states in self.sources.values() for state in states.values())
-
-
 class Release:
-    """The evidence of one stage of one release, from ``collect.since`` on (or from now, after a restart).
+    """The evidence of one stage of one release, from ``collect.since`` on.
+
+    After a restart it goes on where ``resume`` says that it left off, else from now. Before any traffic
+    (``collect.candidate`` is empty) only stable's noise is measured.
 
     Times in arguments are on the operator's monotonic clock; windows are in seconds since the epoch. The offset between
     the two is taken once, so that a step of the wall clock neither repeats nor skips a window.
@@ -155,6 +47,8 @@ class Release:
         *,
         now: float,
         wall: float,
+        memory: ReleaseMemory | None = None,
+        resume: Mapping[str, tuple[float, str]] | None = None,
     ) -> None:
         self.key = key
         self.collect = collect
@@ -163,11 +57,14 @@ class Release:
         self.closed = False
         # A `since` far in the future comes from a wall clock that was set back: it means now.
         self.offset = (wall if collect.since - wall <= MAX_AHEAD else collect.since) - now
-        self.arms: tuple[Arm, ...] = ("candidate",) if collect.stable is None else ("stable", "candidate")
-        self.requests = Feed(Counters(settle=self.lagging), _by_code, metrics.names.requests)
-        self.requests.share = ShareMeter(self.arms)
-        self.latency: dict[float, Feed] = {}
-        self.gateway = Feed(Counters(settle=True), _by_code, "of gateway requests")
+        both: tuple[tuple[Arm, str | None], ...] = (("stable", collect.stable), ("candidate", collect.candidate))
+        self.arms = tuple(arm for arm, pool in both if pool)
+        self.memory = memory or ReleaseMemory(collect.release)
+        self.requests = Feed(Counters(settle=self.lagging), by_code, metrics.names.requests)
+        self.requests.share = ShareMeter(self.arms) if collect.candidate else None
+        self.latency: dict[float | None, Feed] = {}
+        """By bound in seconds; None for whole distributions."""
+        self.gateway = Feed(Counters(settle=True), by_code, "of gateway requests", owner=lambda series: series[1])
         self.custom: dict[str, Feed] = {}
         self.values: dict[str, ValueWindows] = {}
         self.born: dict[str, float] = {}
@@ -175,8 +72,12 @@ class Release:
         self.news = False
         """Something was closed outside ``advance``, which the next ``advance`` reports."""
         self._started = False
+        self._resume = resume or {}
+        self._meters: list[CountWindows] = []
+        """Windows of the stable arm alone, while nothing is judged."""
         self.pods = ArmPods()
         self.update(collect, pods, now)
+        self._resume = {}  # only what begins with the first reading can go on from an earlier one
 
     @property
     def begin(self) -> float:
@@ -216,17 +117,22 @@ class Release:
         for arm in self.arms:
             for pod in pods.of(arm):
                 # Both the operator's own earlier view and the pod's start must say that it is new: clocks may differ.
-                fresh = not first and unit(pod) not in known and pod.started is not None
+                fresh = not first and unit(pod) not in known and not self._awaited(arm, pod)
                 if fresh and pod.started is not None and pod.started > collect.since:
                     self.born.setdefault(unit(pod), self.epoch(now))
             for feed in self._pod_feeds():
                 feed.expect(arm, [unit(pod) for pod in pods.of(arm)])
         if collect.judging and not self._judging:
             self._begin(now)
+        elif first and not collect.judging and collect.stable is not None:
+            self._measure(now)
 
     @property
     def _judging(self) -> bool:
         return bool(self.values or self._count_windows())
+
+    def _awaited(self, arm: Arm, pod: Pod) -> bool:
+        return any(windows.awaits(arm, unit(pod)) for windows in self._count_windows())
 
     def epoch(self, now: float) -> float:
         """Seconds since the epoch at a reading of the monotonic clock."""
@@ -253,34 +159,110 @@ class Release:
         }
 
     def _begin(self, now: float) -> None:
+        for feed in self.feeds():
+            feed.windows = [windows for windows in feed.windows if windows not in self._meters]
+        self._meters = []
         for gate in self.gates:
             if gate.template == "threshold":
-                self.values[gate.name] = ValueWindows(
-                    gate.name, query=self._text(gate)[:MAX_QUERY], **self._timing(gate, now)
-                )
+                plan = self._plan(gate, now)
+                self.values[gate.name] = ValueWindows(plan)
                 continue
-            windows = CountWindows(
-                gate.name, arms=self.arms, query=self._text(gate)[:MAX_QUERY], **self._timing(gate, now)
-            )
-            self._feed(gate).windows.append(windows)
+            feed = self._feed(gate)
+            windows = CountWindows(self._plan(gate, now), arms=self.arms)
+            windows.standing = feed.standing
+            self._go_on(gate, windows, now)
+            feed.windows.append(windows)
+        self._pace()
 
-    def _timing(self, gate: Gate, now: float) -> dict[str, float]:
-        return {
-            "origin": self.collect.since,
-            "start": max(self.epoch(now), self.collect.since),
-            "width": self.width(gate),
-            "grace": 2 * self.read_interval + self.timeout,
-        }
+    def _measure(self, now: float) -> None:
+        """Nothing is judged yet, but stable serves: learn how noisy it is."""
+        for gate in self.gates:
+            if self.noise_of(gate) is not None:
+                feed, windows = self._feed(gate), CountWindows(self._plan(gate, now), arms=("stable",))
+                self._meters.append(windows)
+                feed.windows.append(windows)
+        self._pace()
+
+    def _pace(self) -> None:
+        """Suit the windows to what is known of the source: shorter than its scrapes they would miss an arm at times."""
+        gates = {gate.name: gate for gate in self.gates}
+        for windows in [windows for feed in self.feeds() for windows in feed.windows]:
+            gate = gates[windows.gate]
+            windows.least, windows.noise = self._tiles(gate), self.noise_of(gate)
+
+    def _tiles(self, gate: Gate) -> int:
+        """Tiles of a gate's window: a scrape and a read later there is something new of each pod that has traffic."""
+        scrapes = self.memory.scrape_interval
+        if not self.lagging or scrapes is None:
+            return 1
+        return max(1, ceil((scrapes + self.read_interval) / self.width(gate) - 1e-6))
+
+    def _go_on(self, gate: Gate, windows: CountWindows, now: float) -> None:
+        """Resume after a restart, if what is stored belongs to this very evidence."""
+        end, text = self._resume.get(gate.name, (-inf, ""))
+        known = checkpoint.decode(windows.question, text)
+        # The counters may be older than the last window, for one with an error counts nothing; never than the stage.
+        if known is None or not self.collect.since < known[0] <= end + 0.001 or end > self.epoch(now) + 1.0:
+            return
+        counted, standings = known
+        for arm in self.arms:
+            for pod in self.pods.of(arm) if gate.template in templates.POD_TEMPLATES else ():
+                if pod.started is not None and pod.started > counted:
+                    standings[arm].setdefault(unit(pod), Standing())
+        windows.resume(Resumption(end, standings), self.epoch(now))
+
+    def _plan(self, gate: Gate, now: float) -> Plan:
+        whole = gate.template == "http-latency" and gate.over is None
+        query, width = self._text(gate)[:MAX_QUERY], self.width(gate)
+        return Plan(
+            gate.name,
+            origin=self.collect.since,
+            start=max(self.epoch(now), self.collect.since),
+            width=width,
+            grace=2 * self.read_interval + self.timeout,
+            query=query,
+            question=f"{gate.template} {gate.over} {width} {query}",
+            measure="slower" if whole else "sum" if gate.template == "mean" else "bad",
+        )
+
+    def noise_of(self, gate: Gate) -> GateNoise | None:
+        """Noise of stable's pods as the gate sees it; None where it does not compare, or counts no pods."""
+        if gate.comparison is None or gate.template not in templates.POD_TEMPLATES:
+            return None
+        question = (gate.template, gate.over, self.metrics.names)
+        return self.memory.noise(gate.name, question, self._tiles(gate) * self.width(gate))
+
+    @property
+    def past_wanted(self) -> bool:
+        """Whether the Prometheus has something left to tell about the time before."""
+        noises = [self.noise_of(gate) for gate in self.gates if self.collect.stable]
+        return self.lagging and (self.pace_wanted or any(noise is not None and noise.wanted for noise in noises))
+
+    @property
+    def pace_wanted(self) -> bool:
+        """Whether it is not known yet, and may still be asked, how often pods are scraped."""
+        return self.lagging and self.memory.scrape_interval is None and self.memory.attempts > 0
+
+    def compare(self, edges: Mapping[str, tuple[float, ...]]) -> None:
+        """Gates compare at these edges."""
+        if edges != self.memory.compared:
+            self.memory.compared = edges
+            self._pace()
+
+    def paced(self, scrape_interval: float) -> None:
+        """Pods are scraped every so many seconds."""
+        self.memory.scrape_interval = scrape_interval
+        self._pace()
 
     def _feed(self, gate: Gate) -> Feed:
         if gate.template == "http-errors":
             return self.requests
         if gate.template == "http-latency":
-            over = seconds(gate.over or "0s")
+            over = None if gate.over is None else seconds(gate.over)
             feed = self.latency.get(over)
             if feed is None:
                 metric = f"{self.metrics.names.duration}_bucket"
-                feed = self.latency[over] = Feed(Counters(settle=self.lagging), _by_bucket, metric)
+                feed = self.latency[over] = Feed(Counters(settle=self.lagging), by_bucket, metric)
                 for arm in self.arms:
                     feed.expect(arm, [unit(pod) for pod in self.pods.of(arm)])
             return feed
@@ -288,11 +270,12 @@ class Release:
             feed = self.gateway
         else:
             # A sum over pods falls when a pod goes: counting it from zero would count all of the others again.
-            feed = self.custom[gate.name] = Feed(
-                Counters(on_drop="rebase", settle=True), _bad_or_total, "of the queries"
-            )
+            mean = gate.template == "mean"
+            counters = Counters(on_drop="rebase", settle=True, whole=not mean)
+            feed = Feed(counters, count_and_sum if mean else bad_or_total, "of the queries")
+            self.custom[gate.name] = feed
         for arm in self.arms:
-            feed.expect(arm, [gate.name if gate.template == "custom" else "gateway"])
+            feed.expect(arm, ["gateway" if gate.template == "gateway-errors" else gate.name])
         return feed
 
     def _text(self, gate: Gate) -> str:
@@ -305,7 +288,8 @@ class Release:
             return templates.described(gate, names, f"from {scrape.path if scrape else '/metrics'} of each pod")
         if gate.template == "gateway-errors":
             return templates.gateway_query((self.key[0], pool) for pool in pools)
-        query = gate.query if gate.template == "threshold" else f"{gate.bad} of {gate.total}"
+        counted = f"{gate.sum} of {gate.count}" if gate.template == "mean" else f"{gate.bad} of {gate.total}"
+        query = gate.query if gate.template == "threshold" else counted
         try:
             return templates.fill(query or "", self.variables(gate, "candidate"))
         except DataError:
@@ -319,21 +303,21 @@ class Release:
         return [*self._pod_feeds(), self.gateway, *self.custom.values()]
 
     def _count_windows(self) -> list[CountWindows]:
-        return [windows for feed in self.feeds() for windows in feed.windows]
+        return [windows for feed in self.feeds() for windows in feed.windows if windows not in self._meters]
 
     def advance(self, now: float) -> bool:
         """Close the windows that can be closed; True when the Rollout should hear of something new."""
         news, moment, problems = self.news, self.epoch(now), {}
         self.news = False
         for feed in self.feeds():
-            progress = {arm: feed.progress(arm, self.pool(arm)) for arm in self.arms}
+            progress = {arm: self._progress(feed, arm) for arm in self.arms}
             for arm, state in progress.items():
-                if said := state.invalid or (state.problem if feed.windows or feed.share else None):
+                if said := state.invalid or (state.problem if self._asked_for(feed) else None):
                     problems[f"{feed.metric} {arm}"] = said
-            for windows in feed.windows:
-                news |= windows.advance(moment, self._comparable(feed, progress))
+            if feed.windows:
+                news |= self._close(feed, moment, feed.comparable(progress))
             if feed.share is not None and feed.known():
-                grew = feed.share.publish(self._lenient(feed, progress))
+                grew = feed.share.publish(feed.lenient(progress))
                 # While gates are judged their windows wake the Rollout often enough.
                 news |= grew and not self.collect.judging
         for values in self.values.values():
@@ -342,30 +326,27 @@ class Release:
         self.problems = problems
         return news
 
-    def _comparable(self, feed: Feed, progress: Mapping[Arm, Progress]) -> Mapping[Arm, Progress]:
-        """Progress for judging: counts that a gate cannot use, or that mean different things, are invalid."""
-        flaw = feed.flaw
-        if len(set().union(*feed.edges.values())) > 1:
-            told = "; ".join(
-                f"{arm} {', '.join(f'{e:g} s' for e in sorted(es))}" for arm, es in feed.edges.items() if es
-            )
-            flaw = f"pods have different histogram bucket edges, so latencies cannot be compared: {told}"
-        if flaw is None:
-            return progress
-        return {arm: Progress(p.asked, p.read, p.problem, p.invalid or flaw) for arm, p in progress.items()}
+    def _asked_for(self, feed: Feed) -> bool:
+        return feed.share is not None or any(windows not in self._meters for windows in feed.windows)
 
-    def _lenient(self, feed: Feed, progress: Mapping[Arm, Progress]) -> Mapping[Arm, Progress]:
-        """For the share, an arm that was read and has not counted anything yet has served nothing."""
-        lenient = {}
-        for arm, state in progress.items():
-            sources = feed.sources.get(arm, {}).values()
-            read = max((s.read for s in sources), default=-inf)
-            lenient[arm] = Progress(state.asked, read, state.problem, state.invalid)
-        return lenient
+    def _close(self, feed: Feed, moment: float, progress: Mapping[Arm, Progress]) -> bool:
+        layouts = set().union(*feed.edges.values())
+        news = False
+        for windows in feed.windows:
+            if len(layouts) == 1 and feed is self.latency.get(None):
+                windows.edges = next(iter(layouts))
+            closed = windows.advance(moment, progress)
+            news |= closed and windows not in self._meters
+        return news
+
+    def _progress(self, feed: Feed, arm: Arm) -> Progress:
+        progress = feed.progress(arm, self.pool(arm))
+        # Who does not ask the pods themselves learns of them only that they run.
+        return progress if feed in self._pod_feeds() else replace(progress, units=len(self.pods.of(arm)))
 
     def deadline(self) -> float:
         """On the monotonic clock, when a window is closed even if nothing is read any more."""
-        ends = [w.deadline for w in self._count_windows()] + [w.deadline for w in self.values.values()]
+        ends = [w.deadline for feed in self.feeds() for w in feed.windows] + [w.deadline for w in self.values.values()]
         # A millisecond later than due: rounding must not make the window look open at its own deadline.
         return min(ends, default=inf) - self.offset + 0.001
 
@@ -378,21 +359,3 @@ class Release:
     def share(self) -> Share | None:
         """Requests of each arm since collection began; None while unknown."""
         return self.requests.share.share if self.requests.share is not None else None
-
-
-def unit(pod: Pod) -> str:
-    """Identity of a pod as the owner of counters: a pod that came back with another address has new ones."""
-    return f"{pod.name} ({pod.ip})"
-
-
-def _by_code(increment: Increment) -> tuple[int, int]:
-    return (increment.amounts[0] if templates.bad_code(increment.series[0]) else 0, increment.amounts[0])
-
-
-def _by_bucket(increment: Increment) -> tuple[int, int]:
-    total, within = increment.amounts
-    return total - within, total
-
-
-def _bad_or_total(increment: Increment) -> tuple[int, int]:
-    return (increment.amounts[0], 0) if increment.series[0] == "bad" else (0, increment.amounts[0])

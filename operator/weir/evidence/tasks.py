@@ -6,7 +6,6 @@ the pods and gates concerned.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +14,13 @@ from typing import Protocol, TypeVar
 from weir.api.base import seconds
 from weir.api.gate import Gate, RequestMetrics
 from weir.evidence import templates
-from weir.evidence.counters import Increment, Values
+from weir.evidence.counters import Values
 from weir.evidence.errors import DataError, ReadError
+from weir.evidence.feed import Feed
 from weir.evidence.metrics import EvidenceMetrics
+from weir.evidence.pods import Pod, unit
 from weir.evidence.prometheus import Prometheus
-from weir.evidence.release import Feed, Pod, Release, unit
+from weir.evidence.release import Release
 from weir.evidence.samples import Sample, counter_value
 from weir.evidence.scrape import Page, Scraper
 from weir.evidence.templates import Reading
@@ -42,22 +43,14 @@ class Sources:
 
     scraper: Scraper
     prometheus: Prometheus
+    past: Prometheus
+    """For long answers about the past, which must not hold up what is asked about now."""
     metrics: EvidenceMetrics
     monotonic: Callable[[], float]
 
     async def timed(self, source: str, read: Awaitable[T]) -> T:
         """Count and time a read."""
-        began, result = time.perf_counter(), "error"
-        try:
-            answer = await read
-            result = "ok"
-            return answer
-        except ReadError as error:
-            result = error.result
-            raise
-        finally:
-            self.metrics.reads.labels(source, result).inc()
-            self.metrics.read_seconds.labels(source).observe(time.perf_counter() - began)
+        return await self.metrics.timed(source, read)
 
 
 @dataclass(frozen=True)
@@ -101,11 +94,11 @@ class PodTask:
         try:
             reading = read()
             born = self.release.born.get(name)
-            gained = feed.counters.read(name, at, reading.values, born=born, process=page.process)
+            feed.count([self.arm], name, at, reading.values, born=born, process=page.process)
         except ReadError as error:
             feed.failed(self.arm, name, at, error)
             return
-        feed.read(self.arm, name, at, Reading(reading.values, found, reading.edges, reading.flaw), gained)
+        feed.read(self.arm, name, at, Reading(reading.values, found, reading.edges, reading.flaw))
 
 
 @dataclass(frozen=True)
@@ -191,24 +184,25 @@ class BatchTask:
                     f'Prometheus {self.key.address} has no {feed.metric} with {names.pod_label}="{pod.name}"'
                     f' and namespace="{release.key[0]}"'
                 )
-            _one_target(rows, pod)
+            one_target(rows, pod.name)
             if feed is release.requests:
                 reading = templates.requests_reading(rows, names, ignore)
             else:
                 over = next(o for o, f in release.latency.items() if f is feed)
                 reading = templates.latency_reading(rows, names, over, ignore)
-            gained = feed.counters.read(name, at, reading.values, born=release.born.get(name))
+            feed.count([arm], name, at, reading.values, born=release.born.get(name))
         except ReadError as error:
             feed.failed(arm, name, at, error)
             return
-        feed.read(arm, name, at, reading, gained)
+        feed.read(arm, name, at, reading)
 
 
-def _one_target(rows: list[Sample], pod: Pod) -> None:
+def one_target(rows: Iterable[Sample], pod: str) -> None:
+    """Raises DataError where a pod's counters come from several scrape jobs."""
     targets = sorted({f"{r.labels.get('job', '')} {r.labels.get('instance', '')}" for r in rows})
     if len(targets) > 1:
         raise DataError(
-            f"Prometheus scrapes pod {pod.name} several times ({', '.join(targets)}), so its requests would count"
+            f"Prometheus scrapes pod {pod} several times ({', '.join(targets)}), so its requests would count"
             " more than once; keep one scrape job for it"
         )
 
@@ -255,20 +249,16 @@ def _gateway_counts(
     if unclear is not None:
         _fail_all(feed, at, DataError(unclear))
         return
-    gained: dict[Arm, list[Increment]] = {arm: [] for arm in release.arms}
     for name, values in units.items():
-        for increment in feed.counters.read(name, at, values):
-            for arm in release.arms:
-                if increment.series[1] == arm:
-                    gained[arm].append(increment)
+        feed.count(release.arms, name, at, values)
     for arm in release.arms:
         for source in feed.sources.get(arm, {}):
-            feed.read(arm, source, at, Reading({}), gained[arm])
+            feed.read(arm, source, at, Reading({}))
 
 
 @dataclass(frozen=True)
 class CustomTask:
-    """Asks a custom gate's two queries for each arm."""
+    """Asks the two queries of a custom or mean gate for each arm."""
 
     sources: Sources
     release: Release
@@ -284,21 +274,35 @@ class CustomTask:
         release, gate = self.release, self.gate
         feed, at = release.custom[gate.name], release.epoch(self.sources.monotonic())
         try:
-            # Bad events first: read the other way round, new ones could outnumber all events.
-            bad = await self._number("bad", gate.bad or "", arm)
-            total = await self._number("total", gate.total or "", arm)
+            values = await self._values(arm)
             if release.closed:
                 return
-            values: dict[tuple[str, ...], Values] = {}
-            if total is not None:
-                values[("total",)] = (total,)
-                if bad is not None:
-                    values[("bad",)] = (bad,)
-            gained = feed.counters.read(arm, at, values) if values else ()
+            if values:
+                feed.count([arm], arm, at, values)
         except ReadError as error:
             feed.failed(arm, gate.name, at, error)
             return
-        feed.read(arm, gate.name, at, Reading(values), gained)
+        feed.read(arm, gate.name, at, Reading(values))
+
+    async def _values(self, arm: Arm) -> dict[tuple[str, ...], Values]:
+        """Counters of the arm; none where there was nothing to count yet."""
+        gate = self.gate
+        if gate.template == "mean":
+            total = await self._number("sum", gate.sum or "", arm)
+            count = await self._number("count", gate.count or "", arm)
+            if (total is None) != (count is None):
+                missing = "sum" if total is None else "count"
+                raise DataError(f"`{missing}` yields nothing while the other query does, so there is no mean")
+            return {} if total is None or count is None else {("mean",): (count, total)}
+        # Bad events first: read the other way round, new ones could outnumber all events.
+        bad = await self._number("bad", gate.bad or "", arm)
+        total = await self._number("total", gate.total or "", arm)
+        values: dict[tuple[str, ...], Values] = {}
+        if total is not None:
+            values[("total",)] = (total,)
+            if bad is not None:
+                values[("bad",)] = (bad,)
+        return values
 
     async def _number(self, field: str, query: str, arm: Arm) -> float | None:
         templates.check_raw_counter(field, query)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
+from itertools import pairwise
 from math import inf, isfinite
 
 from weir.api.base import seconds
@@ -20,6 +21,9 @@ POD_TEMPLATES = ("http-errors", "http-latency")
 MAX_MATCHER = 4000
 """Longest label matcher, in characters; longer ones are left out, and the answer is filtered here instead."""
 
+MAX_EDGES = 64
+"""Most bucket edges that a whole distribution is compared at."""
+
 _TARGET = ("job", "instance")
 _NOT_RAW = re.compile(r"\b(rate|irate|increase|delta|idelta)\s*\(")
 _PLACEHOLDER = re.compile(r"\{\{\s*([a-z]+)\s*\}\}")
@@ -29,13 +33,14 @@ _PLACEHOLDER = re.compile(r"\{\{\s*([a-z]+)\s*\}\}")
 class Reading:
     """Counters of one unit.
 
-    ``found``: the metric exists, even if nothing was counted yet. ``edges``: histogram edges (seconds) that were used.
+    ``found``: the metric exists, even if nothing was counted yet. ``edges``: layouts of the histograms, each the edges
+    (seconds) that were used.
     ``flaw``: the counts are right, but a gate cannot use them.
     """
 
     values: Mapping[Series, Values]
     found: bool = True
-    edges: frozenset[float] = frozenset()
+    edges: frozenset[tuple[float, ...]] = frozenset()
     flaw: str | None = None
 
 
@@ -69,11 +74,12 @@ def _codeless(values: Iterable[Series], names: RequestMetrics) -> str | None:
 
 
 def latency_reading(
-    samples: Iterable[Sample], names: RequestMetrics, over: float, ignore: Sequence[str] = ()
+    samples: Iterable[Sample], names: RequestMetrics, over: float | None, ignore: Sequence[str] = ()
 ) -> Reading:
     """Per series all requests, and those within the smallest bucket edge that is at least ``over`` seconds.
 
-    Raises DataError when the histogram has no such edge, or lacks its +Inf bucket.
+    Without ``over``, those within each edge. Raises DataError when the histogram has no such edge, or lacks its +Inf
+    bucket.
     """
     histograms: dict[Series, dict[float, float]] = {}
     metric = f"{names.duration}_bucket"
@@ -86,24 +92,36 @@ def latency_reading(
             raise DataError(f"{metric} has several series for le={sample.labels['le']!r} and the same labels")
         edges[edge] = counter_value(sample, metric)
     values: dict[Series, Values] = {}
-    chosen: set[float] = set()
+    layouts: set[tuple[float, ...]] = set()
     for series, edges in histograms.items():
-        edge = _edge(edges, over, metric)
-        chosen.add(edge)
-        if edges[edge] > edges[inf]:
-            raise DataError(f"{metric}: the bucket le={edge:g} holds more than all requests")
-        values[series] = (edges[inf], edges[edge])
-    return Reading(values, bool(histograms), frozenset(chosen))
+        chosen = _edges(edges, over, metric)
+        layouts.add(chosen)
+        within = tuple(edges[edge] for edge in chosen)
+        for edge, (lower, upper) in zip(chosen, pairwise((*within, edges[inf])), strict=True):
+            if lower > upper:
+                raise DataError(f"{metric}: the bucket le={edge:g} holds more than {_next(edge, chosen)}")
+        values[series] = (edges[inf], *within)
+    return Reading(values, bool(histograms), frozenset(layouts))
 
 
-def _edge(edges: Mapping[float, float], over: float, metric: str) -> float:
+def _next(edge: float, chosen: Sequence[float]) -> str:
+    return "all requests" if edge == chosen[-1] else "the next one"
+
+
+def _edges(edges: Mapping[float, float], over: float | None, metric: str) -> tuple[float, ...]:
+    """The edges to count at: the first from ``over`` on, or all of them, evenly thinned out to ``MAX_EDGES``."""
     if inf not in edges:
         raise DataError(f'{metric} has no bucket le="+Inf", so that requests cannot be counted')
-    edge = min((e for e in edges if isfinite(e) and e >= over * (1 - 1e-9)), default=None)
+    finite = sorted(e for e in edges if isfinite(e))
+    if over is None:
+        if not finite:
+            raise DataError(f"{metric} has no bucket edge but +Inf, so latencies cannot be compared")
+        return tuple(finite[:: -(-len(finite) // MAX_EDGES)])
+    edge = next((e for e in finite if e >= over * (1 - 1e-9)), None)
     if edge is None:
-        known = ", ".join(f"{e:g}" for e in sorted(edges) if isfinite(e)) or "none"
+        known = ", ".join(f"{e:g}" for e in finite) or "none"
         raise DataError(f"{metric} has no bucket edge at or above {over:g} s but +Inf; its edges are: {known}")
-    return edge
+    return (edge,)
 
 
 def _number(text: str, metric: str) -> float:
@@ -134,6 +152,12 @@ def requests_query(names: RequestMetrics, namespaces: Iterable[str], pods: Itera
 def buckets_query(names: RequestMetrics, namespaces: Iterable[str], pods: Iterable[str]) -> str:
     """Histogram buckets by pod and edge, for all releases at once."""
     return _by_pod(f"{names.duration}_bucket", names, "le", namespaces, pods)
+
+
+def samples_query(names: RequestMetrics, namespace: str, pods: Iterable[str], minutes: int) -> str:
+    """The samples of the last minutes as they were scraped, of so few pods that they can be listed."""
+    metrics = f'__name__=~"{names.requests}|{names.duration}_count"'
+    return f"{{{metrics},{_matcher('namespace', [escape(namespace)])},{_matcher(names.pod_label, pods)}}}[{minutes}m]"
 
 
 def _by_pod(metric: str, names: RequestMetrics, label: str, namespaces: Iterable[str], pods: Iterable[str]) -> str:
@@ -294,5 +318,7 @@ def described(gate: Gate, names: RequestMetrics, source: str) -> str:
     """What a pod template counts, in the words of a query, for the record."""
     if gate.template == "http-errors":
         return f'{names.requests}{{{names.code_label}=~"5.*"}} of {names.requests}, {source}'
-    over = seconds(gate.over or "0s")
+    if gate.over is None:
+        return f'{names.duration}_bucket at every edge, of le="+Inf", {source}'
+    over = seconds(gate.over)
     return f'{names.duration}_bucket above the first edge from {over:g} s, of le="+Inf", {source}'

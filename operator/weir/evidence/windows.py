@@ -3,96 +3,24 @@
 All times are seconds since the epoch on the operator's own clock. Window k of a gate is [origin + k*width,
 origin + (k+1)*width). Events belong to the window in which their pod was read *before* them, so a window holds what the
 counters gained from the first read in it to the first read after it: a constant lag of less than one read interval.
+
+A Prometheus adds the time since its last scrape to that lag. So a window of such a source is at least as long as a
+scrape and a read (``least``), that every pod which serves shows something new in it; and what its first scrape in a
+stage shows is the baseline, that nothing of the weights before can count.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
-from math import floor, inf
+from math import inf
 
 from weir.api.rolloutstatus import Counts
-from weir.release.observation import Arm, Share, Window
-
-MAX_KEPT = 256
-MAX_ERROR = 900
-"""Longest text of an error, in characters; it has to fit into the status."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far one arm has been read.
-
-    ``asked``: since then every pod of the arm was asked; ``read``: the latest answer of any of them. ``problem`` says
-    why there is none; ``invalid`` that an answer was unusable as data, which spoils the window whatever others say.
-    """
-
-    asked: float = -inf
-    read: float = -inf
-    problem: str | None = None
-    invalid: str | None = None
-
-
-class Kept:
-    """Closed windows until acknowledged. Beyond ``MAX_KEPT`` the two oldest become one, so no count is lost."""
-
-    def __init__(self) -> None:
-        self._windows: deque[Window] = deque()
-
-    def add(self, window: Window) -> None:
-        """Keep a window later than all others."""
-        self._windows.append(window)
-        if len(self._windows) > MAX_KEPT:
-            first, second = self._windows.popleft(), self._windows.popleft()
-            self._windows.appendleft(_merged(first, second))
-
-    def after(self, end: float) -> tuple[Window, ...]:
-        """Windows that end later than ``end``; the others are acknowledged by this and dropped."""
-        while self._windows and self._windows[0].end <= end:
-            self._windows.popleft()
-        return tuple(self._windows)
-
-
-def _merged(first: Window, second: Window) -> Window:
-    if first.error is not None or first.value is not None:
-        return replace(second, start=first.start)
-    if second.error is not None:
-        return replace(first, end=second.end)
-    stable = first.stable + second.stable if first.stable is not None and second.stable is not None else None
-    return replace(second, start=first.start, candidate=first.candidate + second.candidate, stable=stable)
-
-
-class Tiles:
-    """Boundaries of windows, rounded to milliseconds as they are stored, so that a stored end is this very end."""
-
-    def __init__(self, origin: float, width: float, start: float) -> None:
-        self._origin = round(origin, 3)
-        self._width = width
-        self.next = max(0, floor((start - self._origin) / width))
-
-    def start(self, index: int) -> float:
-        """Start of a window; also the end of the one before it."""
-        return round(self._origin + index * self._width, 3)
-
-    def index(self, time: float) -> int:
-        """The window that ``time`` falls in; -1 for any time before the first."""
-        if time < self._origin:
-            return -1
-        guess = max(0, floor((time - self._origin) / self._width))
-        if self.start(guess) > time:
-            return guess - 1
-        return guess + 1 if self.start(guess + 1) <= time else guess
-
-    def ended(self, time: float) -> int:
-        """The last window that has ended at ``time``; -1 when none has."""
-        return self.index(time) - 1 if time >= self._origin else -1
-
-    @property
-    def next_end(self) -> float:
-        """When the open window ends."""
-        return self.start(self.next + 1)
+from weir.evidence.checkpoint import Amounts, Resumption, Standing, add, encode, less, missed
+from weir.evidence.noise import GateNoise
+from weir.evidence.tiles import MAX_ERROR, Kept, Plan, Progress, Tiles
+from weir.release.observation import Arm, Edge, Share, Window
 
 
 class CountWindows:
@@ -101,91 +29,195 @@ class CountWindows:
     A window closes when every pod of each arm was asked at or after its end and each arm has an answer; pods that keep
     silent are left behind after ``grace`` seconds. If an arm has no usable answer the window is an error without
     counts; what the counters gained meanwhile is counted, for both arms alike, in the next window that closes.
-    Windows that could only be closed together become one.
+    Windows that could only be closed together become one, and so do ``least`` tiles of a source that is slower.
     """
 
-    def __init__(
-        self, gate: str, *, origin: float, width: float, start: float, arms: tuple[Arm, ...], grace: float, query: str
-    ) -> None:
-        self.gate = gate
-        self._tiles = Tiles(origin, width, start)
-        self._start = start
+    def __init__(self, plan: Plan, *, arms: tuple[Arm, ...]) -> None:
+        """Begins at ``plan.start``."""
+        self.gate = plan.gate
+        self._plan = plan
+        self._tiles = Tiles(plan.origin, plan.width, plan.start)
+        self._start = plan.start
         self._arms = arms
-        self._grace = grace
-        self.query = query
-        self._open: dict[int, dict[Arm, tuple[int, int]]] = {}
+        self._open: dict[int, dict[Arm, dict[str, Amounts]]] = {}
+        self._resumed: Resumption | None = None
+        self._patient_until = plan.start + plan.grace
+        self.least = 1
+        """Tiles that a window has at least, so that each pod's counters can move in it."""
+        self.noise: GateNoise | None = None
+        """Measured on the counts of stable's units."""
+        self.edges: tuple[float, ...] = ()
+        """Edges in seconds, of a gate that compares whole latency distributions."""
+        self.standing: Callable[[Arm], Mapping[str, Standing]] = lambda _: {}
+        """What the counters of an arm say now."""
         self.kept = Kept()
+
+    def resume(self, resumed: Resumption, now: float) -> None:
+        """Go on from where an earlier collection left off, instead of from the start."""
+        self._resumed = resumed
+        self._tiles.next = max(0, self._tiles.index(resumed.end))
+        self._patient_until = now + self._plan.grace
+
+    @property
+    def question(self) -> str:
+        """Identifies what is counted."""
+        return self._plan.question
 
     @property
     def deadline(self) -> float:
         """When the open window is closed at the latest."""
-        return self._tiles.next_end + self._grace
+        return max(self._tiles.start(self._tiles.next + self.least) + self._plan.grace, self._patient_until)
 
-    def add(self, arm: Arm, after: float, bad: int, total: int) -> None:
-        """Count events that happened after ``after`` (the previous read of their pod)."""
+    def add(self, arm: Arm, after: float, amounts: Amounts, unit: str = "") -> None:
+        """Count events of a unit that happened after ``after`` (its previous read)."""
         if after >= self._start:
-            self._put(max(self._tiles.next, self._tiles.index(after)), arm, bad, total)
+            self._put(max(self._tiles.next, self._tiles.index(after)), arm, unit, amounts)
+
+    def awaits(self, arm: Arm, unit: str) -> bool:
+        """Whether it is known what the unit had counted when an earlier collection left off."""
+        return self._resumed is not None and unit in self._resumed.standings.get(arm, {})
+
+    def catch_up(self, arm: Arm, unit: str, now: Standing, *, rebase: bool) -> None:
+        """A unit was read for the first time: count what it gained since an earlier collection left off."""
+        before = self._resumed.standings.get(arm, {}).pop(unit, None) if self._resumed is not None else None
+        if self._resumed is not None and before is not None:
+            index = max(self._tiles.next, self._tiles.index(self._resumed.end))
+            self._put(index, arm, unit, missed(before, now, rebase=rebase))
 
     def advance(self, now: float, progress: Mapping[Arm, Progress]) -> bool:
         """Close what can be closed; True when something was."""
-        arms = [progress.get(arm, Progress()) for arm in self._arms]
-        late = self._tiles.ended(now - self._grace)
-        asked = self._tiles.ended(min(now, *(p.asked for p in arms)))
-        read = self._tiles.ended(min(now, *(p.read for p in arms)))
-        invalid = next((p.invalid for p in arms if p.invalid), None)
+        arms = {arm: progress.get(arm, Progress()) for arm in self._arms}
+        late = self._tiles.ended(now - self._plan.grace) if now >= self._patient_until else -1
+        asked = self._tiles.ended(min(now, *(p.asked for p in arms.values())))
+        read = self._tiles.ended(min(now, *(p.read for p in arms.values())))
+        invalid = next((p.invalid for p in arms.values() if p.invalid), None)
         before = self._tiles.next
         if invalid is not None:
             self._close_error(max(asked, late), invalid)
         else:
-            self._close_counts(max(min(asked, read), min(late, read)))
-            behind = min(arms, key=lambda p: p.read)
-            self._close_error(late, behind.problem or "counters were not read in time")
+            ready = max(min(asked, read), min(late, read))
+            if ready + 1 - before >= self.least:
+                self._close_counts(ready, arms)
+            if late > ready:
+                behind = min(arms.values(), key=lambda p: p.read)
+                self._close_error(late, behind.problem or "counters were not read in time")
         return self._tiles.next > before
 
-    def _put(self, index: int, arm: Arm, bad: int, total: int) -> None:
-        counts = self._open.setdefault(index, {})
-        old = counts.get(arm, (0, 0))
-        counts[arm] = (old[0] + bad, old[1] + total)
+    def _put(self, index: int, arm: Arm, unit: str, amounts: Amounts) -> None:
+        units = self._open.setdefault(index, {}).setdefault(arm, {})
+        units[unit] = add(units.get(unit, ()), amounts)
 
-    def _take(self, last: int) -> dict[Arm, tuple[int, int]]:
-        sums = dict.fromkeys(self._arms, (0, 0))
+    def _take(self, last: int) -> dict[Arm, dict[str, Amounts]]:
+        """What was counted up to that window; a number of bad events beyond all is left for the next one."""
+        taken: dict[Arm, dict[str, Amounts]] = {arm: {} for arm in self._arms}
         for index in [i for i in self._open if i <= last]:
-            for arm, (bad, total) in self._open.pop(index).items():
-                sums[arm] = (sums[arm][0] + bad, sums[arm][1] + total)
-        return sums
+            for arm, units in self._open.pop(index).items():
+                for unit, amounts in units.items():
+                    taken[arm][unit] = add(taken[arm].get(unit, ()), amounts)
+        return taken
 
-    def _close_counts(self, last: int) -> None:
+    def _close_counts(self, last: int, progress: Mapping[Arm, Progress]) -> None:
         if last < self._tiles.next:
             return
         start, end = self._tiles.start(self._tiles.next), self._tiles.start(last + 1)
         self._tiles.next = last + 1
-        counts = {}
-        for arm, (bad, total) in self._take(last).items():
-            # Two counters are not read at the same instant: what does not add up yet waits for the next window.
-            sure = min(max(bad, 0), total)
-            counts[arm] = Counts(bad=sure, total=total)
-            if bad != sure:
-                self._put(last + 1, arm, bad - sure, 0)
-        self.kept.add(Window(self.gate, start, end, counts["candidate"], counts.get("stable"), query=self.query))
+        taken = self._take(last)
+        sums = {arm: self._sure(last + 1, arm, units) for arm, units in taken.items()}
+        if self.noise is not None and "stable" in taken:
+            self.noise.add(start, end, taken["stable"], self.edges)
+        if "candidate" in sums:
+            self.kept.add(self._window(start, end, sums, progress))
+
+    def _sure(self, following: int, arm: Arm, units: Mapping[str, Amounts]) -> Amounts:
+        """Sum over units. Two counters are not read at the same instant: bad events beyond all wait for a window."""
+        sums: Amounts = ()
+        for amounts in units.values():
+            sums = add(sums, amounts)
+        if self._plan.measure != "bad" or len(sums) < 2:
+            return sums
+        total, bad = sums
+        sure = min(max(bad, 0), total)
+        if bad != sure:
+            self._put(following, arm, max(units, key=lambda unit: units[unit][1]), (0, bad - sure))
+        return (total, sure)
+
+    def _window(self, start: float, end: float, sums: Mapping[Arm, Amounts], read: Mapping[Arm, Progress]) -> Window:
+        mine, stable = self._padded(sums["candidate"]), self._padded(sums.get("stable", ()))
+        bad, noise = self._plan.measure == "bad", self.noise if self._plan.measure == "bad" else None
+        found = Window(
+            self.gate,
+            start,
+            end,
+            _counts(mine, bad=bad),
+            _counts(stable, bad=bad) if "stable" in sums else None,
+            query=self._plan.query,
+            candidate_pods=max(1, read["candidate"].units),
+            stable_pods=max(1, read["stable"].units) if "stable" in read else 1,
+            noise=noise.now() if noise is not None else None,
+            history=noise.history.get(None) if noise is not None else None,
+            measured=noise.measured() if noise is not None else None,
+            edges=self._edges(mine, stable),
+            counters=self._counters(end),
+        )
+        return replace(found, candidate_sum=mine[1], stable_sum=stable[1]) if self._plan.measure == "sum" else found
+
+    def _padded(self, amounts: Amounts) -> Amounts:
+        return add(amounts, (0,) * (1 + (len(self.edges) if self._plan.measure == "slower" else 1)))
+
+    def _edges(self, mine: Amounts, stable: Amounts) -> tuple[Edge, ...]:
+        if self._plan.measure != "slower":
+            return ()
+        noise = self.noise or GateNoise(self._plan.width)
+        return tuple(
+            Edge(
+                above,
+                round(mine[i]),
+                round(stable[i]),
+                noise=noise.now(above) if self.noise is not None else None,
+                history=noise.history.get(above),
+                measured=noise.measured(above),
+            )
+            for i, above in enumerate(self.edges, start=1)
+        )
+
+    def _counters(self, end: float) -> str:
+        """What the counters said at the end of the last window: now, less what is counted but not told yet."""
+        standings: dict[Arm, dict[str, Standing]] = {}
+        for arm in self._arms:
+            standings[arm] = {}
+            for unit, standing in self.standing(arm).items():
+                told = standing.amounts
+                for counted in self._open.values():
+                    told = less(told, counted.get(arm, {}).get(unit, ()))
+                standings[arm][unit] = Standing(told, standing.process)
+            for unit, standing in self._resumed.standings.get(arm, {}).items() if self._resumed is not None else ():
+                standings[arm].setdefault(unit, standing)
+        return encode(self.question, end, standings)
 
     def _close_error(self, last: int, error: str) -> None:
         if last < self._tiles.next:
             return
         start, end = self._tiles.start(self._tiles.next), self._tiles.start(last + 1)
         self._tiles.next = last + 1
-        for arm, (bad, total) in self._take(last).items():
-            self._put(last + 1, arm, bad, total)
-        self.kept.add(Window(self.gate, start, end, error=error[:MAX_ERROR], query=self.query))
+        for arm, units in self._take(last).items():
+            for unit, amounts in units.items():
+                self._put(last + 1, arm, unit, amounts)
+        window = Window(self.gate, start, end, error=error[:MAX_ERROR], query=self._plan.query)
+        self.kept.add(replace(window, counters=self._counters(end)))
+
+
+def _counts(amounts: Amounts, *, bad: bool) -> Counts:
+    return Counts(bad=round(amounts[1]) if bad else 0, total=round(amounts[0]))
 
 
 class ValueWindows:
     """Windows of one threshold gate: the first value read at or after a window's end is its value."""
 
-    def __init__(self, gate: str, *, origin: float, width: float, start: float, grace: float, query: str) -> None:
-        self.gate = gate
-        self._tiles = Tiles(origin, width, start)
-        self._grace = grace
-        self._query = query
+    def __init__(self, plan: Plan) -> None:
+        self.gate = plan.gate
+        self._tiles = Tiles(plan.origin, plan.width, plan.start)
+        self._grace = plan.grace
+        self._query = plan.query
         self._problem = "the query was not answered in time"
         self.kept = Kept()
 

@@ -6,22 +6,34 @@ so that `kubectl wait`, Argo CD and Flux see a failure rather than wait for ever
 
 from __future__ import annotations
 
+from typing import Literal
+
 from weir.api.base import Condition, with_conditions
 from weir.api.rolloutstatus import Phase, RolloutStatus
+from weir.release import budget
+from weir.release.feasible import CONDITION, forecast
 from weir.release.turn import Turn
 
 
 def conditions(turn: Turn) -> tuple[Condition, ...]:
     """Conditions that follow from the status and the observation."""
     ready, reason, message = _ready(turn)
-    result = [("Ready", "True" if ready else "False", reason, message)]
+    result: list[tuple[str, Literal["True", "False", "Unknown"], str, str]] = []
+    result.append(("Ready", "True" if ready else "False", reason, message))
     if not ready:
         kind = "Stalled" if _stalled(turn) else "Reconciling"
         result.append((kind, "True", reason, message))
+    found = budget.assess(turn)
+    if found is not None:
+        told = turn.status.budget.message if turn.status.budget is not None else found.message
+        result.append((budget.CONDITION, found.available, found.reason, told))
+    outlook = forecast(turn)
+    if outlook is not None:
+        result.append((CONDITION, outlook.status, outlook.reason, outlook.message))
     made = [
         Condition(
             type=kind,
-            status="True" if value == "True" else "False",
+            status=value,
             observed_generation=turn.view.generation,
             last_transition_time=turn.now,
             reason=why,

@@ -19,10 +19,11 @@ from weir.api.rolloutstatus import (
     RolloutStatus,
     VersionStatus,
 )
-from weir.release import requests
+from weir.release import budget, requests
 from weir.release.conditions import conditions
-from weir.release.decision import Decision
+from weir.release.decision import Decision, Event
 from weir.release.desired import desired
+from weir.release.feasible import CONDITION
 from weir.release.gates import worst
 from weir.release.observation import Observation, RolloutView
 from weir.release.phase import phase
@@ -49,6 +50,7 @@ def decide(view: RolloutView, status: RolloutStatus, obs: Observation, now: floa
     requests.handle(turn)
     look(turn)  # before a pause ends, which moves the time from which evidence counts
     requests.keep_time(turn)
+    budget.look(turn)
     for _ in range(_MAX_TRANSITIONS):
         if not _transition(turn):
             break
@@ -61,6 +63,7 @@ def decide(view: RolloutView, status: RolloutStatus, obs: Observation, now: floa
     turn.set(granularity=f"{granularity} %" if granularity > 1 else None)
     turn.set(observed_generation=view.generation, phase=phase(turn))
     turn.set(conditions=list(conditions(turn)))
+    _warn(turn, status)
     return Decision(turn.status, desired(turn), min(turn.wakes, default=None), tuple(turn.events))
 
 
@@ -92,6 +95,7 @@ def _settle(turn: Turn) -> bool:
         if problem is not None:
             turn.hold(problem)
         return False
+    held = turn.status.hold
     turn.release_hold()
     if stable is not None and target.revision == stable.revision:
         if (target.version, target.label) != (stable.version, stable.label):
@@ -109,6 +113,11 @@ def _settle(turn: Turn) -> bool:
     if turn.status.release and turn.status.release not in turn.obs.recorded:
         turn.say(f"waiting for the record of release {turn.status.release}")
         turn.wake(turn.now + 1.0)
+        return False
+    frozen = budget.freeze(turn)
+    if frozen is not None:
+        turn.set(hold=held)  # with it stays since when
+        turn.hold(frozen)
         return False
     turn.start(target)
     return True
@@ -181,7 +190,9 @@ def _close(turn: Turn, outcome: Outcome, reason: str, message: str) -> None:
         _retain(turn, candidate, warm_until=turn.now)
     forced_by = turn.status.force.by if turn.status.force else "weir"
     closed = Phase.PROMOTED if outcome is Outcome.PROMOTED else Phase.ROLLED_BACK
-    turn.note(closed, f"Release{outcome}", message, actor=forced_by)
+    # What put a release back was told when that began; what the last stage saw is told here.
+    evidence = turn.measurements if outcome is Outcome.PROMOTED else ()
+    turn.note(closed, f"Release{outcome}", message, actor=forced_by, evidence=evidence)
     summary = ReleaseSummary(
         release=turn.status.release,
         candidate=candidate,
@@ -215,3 +226,13 @@ def _retain(turn: Turn, version: VersionStatus, *, warm_until: float) -> None:
 def _worst_verdict(turn: Turn) -> None:
     verdict = worst(g.verdict for g in turn.status.gates)
     turn.set(verdict=str(verdict) if verdict else "")
+
+
+def _warn(turn: Turn, before: RolloutStatus) -> None:
+    """Says once in a release that its gates cannot pass in time."""
+    told = {c.type: c for c in turn.status.conditions}.get(CONDITION)
+    old = {c.type: c for c in before.conditions}.get(CONDITION)
+    if told is None or told.status != "False" or (old is not None and old.status == "False"):
+        return
+    key = f"{turn.status.release}/{told.reason}"
+    turn.events.append(Event(told.reason, told.message[:1024], key, warning=True))

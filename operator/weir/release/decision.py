@@ -26,6 +26,7 @@ class Collect:
 
     ``stable`` is None where the stage gives stable no traffic. ``key`` changes with every stage, so that evidence of
     one stage or release never reaches another. ``judging`` is False while only the observed share is of interest.
+    ``release`` is its number. Without a ``candidate`` there is none to count yet: only stable's noise is measured.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Collect:
     stable: str | None
     since: float
     judging: bool
+    release: int = 0
 
 
 @dataclass(frozen=True)

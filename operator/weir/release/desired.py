@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weir.api.rolloutstatus import RolloutStatus
 from weir.release.decision import Collect, Desired, PoolIntent
-from weir.release.plan import required_replicas
+from weir.release.plan import planned_replicas
 from weir.release.record import record
 from weir.release.traffic import SETTLE, intended
 from weir.release.turn import Turn
@@ -52,7 +52,7 @@ def _pools(turn: Turn) -> tuple[PoolIntent, ...]:
         intents.append(PoolIntent(stable.pool, stable.version, stable.revision, spec.replicas, renderable))
     if status.candidate is not None and not _waiting(turn):
         candidate = status.candidate
-        replicas = required_replicas(spec, turn.stage or turn.plan[0])
+        replicas = planned_replicas(spec, turn.stage or turn.plan[0])
         by_ratio = spec.traffic.service is not None and status.ending is None
         traffic = status.weight or turn.obs.route.weights.get(candidate.pool)
         if (status.ending is not None or traffic) and not by_ratio:
@@ -84,15 +84,30 @@ def _collect(turn: Turn) -> Collect | None:
     """Which evidence to gather: first the share of requests, then, once it is right, what the gates ask for."""
     status, stage = turn.status, turn.stage
     state, candidate = status.stage, status.candidate
-    if candidate is None or stage is None or state is None or status.ending is not None or not stage.judged:
+    if candidate is None or status.ending is not None:
+        return None
+    if stage is None:
+        return _stable_noise(turn)
+    if state is None or not stage.judged:
         return None
     stable = status.stable.pool if status.stable is not None and stage.comparative else None
     if state.evidence_from is not None:
         key = f"{status.release}/{state.index}/{round(state.evidence_from * 1000)}"
-        return Collect(key, candidate.pool, stable, state.evidence_from, judging=True)
+        return Collect(key, candidate.pool, stable, state.evidence_from, judging=True, release=status.release)
     if state.accepted_at is not None:
-        return Collect(share_key(status), candidate.pool, stable, state.accepted_at + SETTLE, judging=False)
+        since = state.accepted_at + SETTLE
+        return Collect(share_key(status), candidate.pool, stable, since, judging=False, release=status.release)
     return None
+
+
+def _stable_noise(turn: Turn) -> Collect | None:
+    """Before any traffic reaches the candidate: how noisy stable is, for gates that will compare with it."""
+    status, since = turn.status, turn.status.release_started_at
+    if status.stable is None or since is None or turn.obs.blockers:
+        return None
+    if all(gate.comparison is None for gate in turn.view.spec.gates):
+        return None
+    return Collect(f"{status.release}/before", "", status.stable.pool, since, judging=False, release=status.release)
 
 
 def share_key(status: RolloutStatus) -> str:

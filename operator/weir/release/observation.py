@@ -10,6 +10,7 @@ from typing import Literal
 from weir.api.actionrequest import ActionRequestSpec
 from weir.api.rollout import RolloutSpec
 from weir.api.rolloutstatus import Counts
+from weir.stats.noise import Noise
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,29 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Edge:
+    """Requests slower than ``above`` (seconds) in a window, of each arm."""
+
+    above: float
+    candidate: int
+    stable: int
+    noise: Noise | None = None
+    history: Noise | None = None
+    measured: Noise | None = None
+
+
+@dataclass(frozen=True)
 class Window:
     """Counts of one gate in one span of time, both arms (seconds since the epoch; spans of a gate never overlap).
 
     ``stable`` is None where the stage gives stable no traffic or its counts could not be read; ``value`` is for
     threshold gates. ``error`` says why the window cannot be used; such a window never counts for anything but Error.
+    ``candidate_pods`` and ``stable_pods`` count the pods that answered. ``noise`` of stable's pods is the one to reckon
+    with from this window on, None where pods are not told apart; ``history`` was measured before the release, and
+    ``measured`` in it alone, None while there is too little to say. ``edges`` are for
+    gates that compare whole latency distributions (rising; ``candidate.total`` and ``stable.total`` hold for all).
+    ``candidate_sum`` and ``stable_sum`` are for means (of ``total`` observations). ``counters``: what the pods'
+    counters said at the end, for a restart.
     """
 
     gate: str
@@ -81,6 +100,24 @@ class Window:
     value: Decimal | None = None
     error: str | None = None
     query: str = ""
+    candidate_pods: int = 1
+    stable_pods: int = 1
+    noise: Noise | None = None
+    history: Noise | None = None
+    edges: tuple[Edge, ...] = ()
+    candidate_sum: float = 0.0
+    stable_sum: float = 0.0
+    counters: str = ""
+    measured: Noise | None = None
+
+
+@dataclass(frozen=True)
+class BudgetReading:
+    """Bad and all requests of the whole service at ``at``, over spans of so many seconds before it."""
+
+    at: float
+    spans: Mapping[float, Counts] = field(default_factory=dict)
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +153,8 @@ class Observation:
     share: Share | None = None
     evidence_problem: str | None = None
     """What is wrong with reading evidence just now, for people."""
+    budget: BudgetReading | None = None
+    """The whole service's requests, for the error budget; None while not read yet, or not asked for."""
     warmed: frozenset[str] = frozenset()
     warmup_problem: Problem | None = None
     requests: tuple[Request, ...] = ()

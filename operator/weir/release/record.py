@@ -32,7 +32,9 @@ def record(view: RolloutView, status: RolloutStatus, recorded: Mapping[int, str]
         started_at=last.started_at,
         finished_at=last.finished_at,
         gates=view.spec.gates,
+        judgement=view.spec.judgement,
         decisions=status.decisions,
+        evidence=[seen.model_copy(update={"counters": ""}) for seen in status.evidence],
         previous_hash=recorded.get(last.release - 1, ""),
         hash="",
     )

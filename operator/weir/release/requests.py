@@ -7,6 +7,7 @@ from typing import Literal
 
 from weir.api.base import format_time, seconds
 from weir.api.rolloutstatus import Force, Outcome, Pause, Phase
+from weir.release import budget
 from weir.release.decision import RequestResult
 from weir.release.observation import Request
 from weir.release.turn import Turn
@@ -74,6 +75,9 @@ def _actor(request: Request) -> str:
 
 
 def _promote(turn: Turn, request: Request) -> str:
+    held = budget.held_back(turn)
+    if held is not None:
+        turn.start(held)
     candidate = turn.status.candidate
     if candidate is None or turn.status.ending is not None:
         raise Refused("there is no candidate to promote")
@@ -100,6 +104,8 @@ def _retry(turn: Turn, request: Request) -> str:
     if target is None or all(f.revision != target.revision for f in turn.status.failed):
         raise Refused("the version that spec.versionRef names has not failed; there is nothing to retry")
     turn.set(failed=[f for f in turn.status.failed if f.revision != target.revision])
+    if budget.held_back(turn) is not None and not turn.paused:
+        turn.start(target)
     return f"{target.label} will be released again"
 
 

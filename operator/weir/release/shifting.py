@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from weir.api.base import seconds
 from weir.api.gate import Gate
 from weir.api.rolloutstatus import GateStatus, Outcome, Verdict
+from weir.release import budget, ramp
 from weir.release.capacity import safe_weight
 from weir.release.gates import fresh, judge
 from weir.release.observation import Problem
-from weir.release.plan import Stage, required_replicas
-from weir.release.traffic import ENDPOINTS_SETTLE, SETTLE, intended, share_problem, written
+from weir.release.plan import RAMP, Stage, required_replicas
+from weir.release.traffic import ENDPOINTS_SETTLE, SETTLE, intended, mismatch, share_problem, written
 from weir.release.turn import Turn
 
 
@@ -25,7 +27,11 @@ def progress(turn: Turn, *, promote: Callable[[Turn], None]) -> bool:
         if failed is not None:
             turn.end(Outcome.ROLLED_BACK, "GateFailed", f"gate {failed.name}: {failed.message}")
             return True
-    if _replanned(turn):
+        spent = budget.overspent(turn)
+        if spent is not None:
+            turn.end(Outcome.ROLLED_BACK, "ErrorBudgetShareSpent", spent)
+            return True
+    if _replanned(turn) or ramp.guard(turn, _deadline(turn)):
         return True
     stage = turn.stage
     if _prepare(turn) if stage is None else _stage(turn, stage, promote):
@@ -88,6 +94,11 @@ def _prepare(turn: Turn) -> bool:
     if blocker is not None:
         turn.hold(blocker)
         return False
+    frozen = budget.freeze(turn)
+    if frozen is not None:
+        turn.hold(frozen)
+        turn.set(deadline=None)  # waiting for the budget is no lack of progress
+        return False
     turn.release_hold()
     if turn.status.deadline is None:
         turn.set(deadline=_deadline(turn))
@@ -138,7 +149,10 @@ def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
         turn.say("paused")
         return False
     if turn.status.force is None and not _passed(turn, stage):
-        return turn.status.ending is not None
+        ready = _enough(turn, replace(stage, weight=stage.ahead))
+        if turn.status.ending is not None:
+            return True
+        return budget.freeze(turn) is None and ramp.rise(turn, stage, _deadline(turn), ready=ready)
     if index == last:
         promote(turn)
     else:
@@ -234,12 +248,20 @@ def look(turn: Turn) -> None:
         return
     if stage is None or state is None or not stage.judged or state.evidence_from is None:
         return
-    before = {g.name: g for g in turn.status.gates}
-    judged = []
-    for gate in turn.gates(stage):
-        windows = [w for w in turn.obs.windows if w.gate == gate.name and w.start >= state.evidence_from - 0.001]
-        judged.append(judge(gate, before.get(gate.name) or fresh(gate), windows, comparative=turn.compares(stage)))
-    turn.set(gates=judged)
+    status, gates = turn.status, turn.gates(stage)
+    found = judge(
+        gates,
+        {g.name: g for g in status.gates},
+        {e.gate: e for e in status.evidence},
+        [w for w in turn.obs.windows if w.start >= state.evidence_from - 0.001],
+        judgement=turn.view.spec.judgement,
+        next_weight=turn.next_weight,
+        concurrent=turn.compares(stage),
+        noise=status.noise,
+    )
+    names = {g.name for g in gates}
+    others = [e for e in status.evidence if e.gate not in names]
+    turn.set(gates=list(found.gates), evidence=[*found.evidence, *others][:16])
 
 
 def _passed(turn: Turn, stage: Stage) -> bool:
@@ -255,6 +277,10 @@ def _passed(turn: Turn, stage: Stage) -> bool:
     if turn.obs.target is None and turn.obs.target_problem is not None:
         turn.hold(turn.obs.target_problem)
         return False
+    broken = mismatch(turn.obs.share, stage, turn.obs.route.granularity)
+    if broken:
+        turn.hold(Problem("SampleRatioMismatch", broken))
+        return False
     states = {g.name: g for g in turn.status.gates}
     open_gates = [g for g in turn.gates(stage) if not _is_pass(states.get(g.name))]
     for gate in open_gates:
@@ -262,8 +288,13 @@ def _passed(turn: Turn, stage: Stage) -> bool:
             return False
     if turn.status.ending is not None:
         return False
-    turn.release_hold()
     ends = since + stage.min_duration
+    moves = turn.now >= ends and (not open_gates or stage.name == RAMP)
+    frozen = budget.freeze(turn) if moves else None
+    if frozen is not None:
+        turn.hold(frozen)
+        return False
+    turn.release_hold()
     if turn.now < ends:
         turn.wake(ends)
         turn.say(f"{stage.name}: gates are watched for {stage.min_duration:g} s")
@@ -290,9 +321,11 @@ def _overdue(turn: Turn, gate: Gate, state: GateStatus | None, since: float) -> 
         turn.wake(due)
         return False
     verdict = state.verdict if state is not None else Verdict.NO_DATA
-    policy = gate.on_error if verdict is Verdict.ERROR else gate.on_insufficient
+    policy, reason = {
+        Verdict.ERROR: (gate.on_error, "GateError"),
+        Verdict.NO_DATA: (gate.on_no_data, "GateNoData"),
+    }.get(verdict, (gate.on_insufficient, "GateInsufficient"))
     message = f"gate {gate.name} gave no Pass within {gate.max_wait}: {_text(state)}"
-    reason = "GateError" if verdict is Verdict.ERROR else "GateInsufficient"
     if policy == "Rollback":
         turn.end(Outcome.ROLLED_BACK, reason, message)
     else:

@@ -7,7 +7,9 @@ import math
 from weir.api.rolloutstatus import RolloutStatus
 from weir.release.capacity import safe_weight
 from weir.release.observation import Route, Share
+from weir.release.plan import Stage
 from weir.release.turn import Turn
+from weir.stats.sampleratio import ALPHA, log_mismatch
 
 SETTLE = 1.0
 """Seconds after the gateway accepted new weights that count for nothing: the data plane follows 0.06-1.5 s later."""
@@ -69,6 +71,24 @@ def lower_to_zero(turn: Turn, *, patience: float) -> bool:
         turn.wake(since + patience)
     turn.say("putting all traffic back to stable" + ("" if weights is None else "; waiting for the gateway"))
     return False
+
+
+def mismatch(share: Share | None, stage: Stage, granularity: int = 1) -> str:
+    """How the share of requests contradicts the weight while gates are judged; empty when it does not.
+
+    A sample-ratio check (``weir.stats.sampleratio``): where it fails, the arms are not what they are taken for.
+    """
+    if share is None or stage.kind != "Traffic" or stage.weight >= 100:
+        return ""
+    weight = stage.weight / 100
+    tolerance = max(min(_SLACK, weight), granularity / 100 if granularity > 1 else 0.0)
+    if log_mismatch(share.candidate, share.stable, weight, tolerance=tolerance) < -math.log(ALPHA):
+        return ""
+    total = share.candidate + share.stable
+    return (
+        f"the candidate gets {share.candidate / total:.1%} of {total} requests instead of {stage.weight} %: routing is "
+        "broken, or few users send most requests; nothing is judged until the shares are right again"
+    )
 
 
 def share_problem(share: Share | None, weight: int, granularity: int = 1) -> tuple[bool, str]:

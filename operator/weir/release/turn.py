@@ -15,15 +15,17 @@ from weir.api.rolloutstatus import (
     Measurement,
     Outcome,
     Phase,
+    RampStatus,
     RolloutStatus,
     StageStatus,
     VersionStatus,
 )
 from weir.release.capacity import carried
+from weir.release.comparison import remembered
 from weir.release.decision import Event, RequestResult
-from weir.release.gates import applies, fresh, measurement
+from weir.release.gates import fresh, measurement
 from weir.release.observation import Observation, Problem, RolloutView, Target
-from weir.release.plan import WARM_UP, Stage, stages
+from weir.release.plan import RAMP, WARM_UP, Stage, stages
 
 STICKY = (Outcome.ROLLED_BACK, Outcome.ABORTED)
 """Outcomes after which the same candidate is not tried again until somebody asks."""
@@ -115,7 +117,7 @@ class Turn:
     @property
     def plan(self) -> tuple[Stage, ...]:
         """Stages of the current release."""
-        return stages(self.view.spec, first=self.status.stable is None)
+        return stages(self.view.spec, first=self.status.stable is None, status=self.status)
 
     @property
     def stage(self) -> Stage | None:
@@ -153,14 +155,29 @@ class Turn:
 
     def compares(self, stage: Stage) -> bool:
         """Whether the candidate is compared with stable in that stage; never with a broken one when fixing forward."""
-        fix_forward = self.view.spec.rollback.on_stable_unhealthy == "FixForward"
-        return stage.comparative and not (fix_forward and self.stable_unhealthy)
+        return stage.comparative and not self._drops_comparisons
+
+    @property
+    def _drops_comparisons(self) -> bool:
+        return self.view.spec.rollback.on_stable_unhealthy == "FixForward" and self.stable_unhealthy
+
+    @property
+    def next_weight(self) -> int:
+        """Percent of requests in the stage after the current one, 100 after the last."""
+        index, plan = self.status.stage.index if self.status.stage else 0, self.plan
+        return plan[index + 1].weight if index + 1 < len(plan) else 100
 
     def gates(self, stage: Stage) -> tuple[Gate, ...]:
         """Gates that have something to ask in that stage."""
         if not stage.judged:
             return ()
-        return tuple(g for g in self.view.spec.gates if applies(g, comparative=self.compares(stage)))
+        return tuple(g for g in self.view.spec.gates if g.comparison is None or not self._drops_comparisons)
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """What the gates have measured, for the log."""
+        seen = {e.gate: e for e in self.status.evidence}
+        return [measurement(g, seen.get(g.name)) for g in self.status.gates]
 
     # Moves
 
@@ -180,10 +197,13 @@ class Turn:
             stage=StageStatus(index=-1, name=WARM_UP, weight=0, started_at=self.now),
             weight=0,
             gates=[],
+            evidence=[],
+            noise=remembered(self.status.evidence, self.status.noise),
             decisions=[],
             hold=None,
             force=None,
             ending=None,
+            ramp=None,
             retained=[r for r in self.status.retained if r.revision != target.revision],
             deadline=None,
         )
@@ -194,7 +214,7 @@ class Turn:
     def enter(self, index: int, deadline: float, *, why: str = "") -> None:
         """Enters a stage of the plan: evidence starts anew, failed looks of the release are kept."""
         stage = self.plan[index]
-        evidence = [measurement(g) for g in self.status.gates]
+        evidence = self.measurements
         before = {g.name: g for g in self.status.gates}
         self.set(
             stage=StageStatus(index=index, name=stage.name, weight=stage.weight, started_at=self.now),
@@ -202,6 +222,8 @@ class Turn:
             hold=None,
             deadline=deadline,
         )
+        if stage.name == RAMP:
+            self.set(ramp=RampStatus(weight=stage.weight, moved_at=self.now))
         phase = Phase.BAKE if stage.kind == "Bake" else Phase.SHIFTING
         actor = self.status.force.by if self.status.force else "weir"
         reached = f"{why}entering {stage.name}: {stage.weight} % of requests to {self._label}"
@@ -226,7 +248,7 @@ class Turn:
             )
             others = [f for f in self.status.failed if f.revision != candidate.revision]
             self.set(failed=[failed, *others][:10])
-        evidence = [measurement(g) for g in self.status.gates]
+        evidence = self.measurements
         self.note(Phase.ROLLING_BACK, reason, message, evidence=evidence, warning=outcome in STICKY, actor=actor)
 
     @property

@@ -19,6 +19,8 @@ _RULE = 1
 """Number of the rule by which revisions are made; a new rule must not make every running version look new."""
 
 _MAX_BASE = 50
+_MAX_POD_BASE = 58
+_LONGEST_SUFFIX = len("-12345678-1234567890-")
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
@@ -31,6 +33,18 @@ def revision(digest: str, template: Mapping[str, Any] | None) -> str:
 def pool_name(rollout: str, revision: str) -> str:
     """Name of a pool's Deployment and Service: the Rollout's name and eight hexadecimal digits; a valid label, too."""
     return f"{_base(rollout)}-{_short_hash(rollout, revision)}"
+
+
+def pod_pattern(rollout: str) -> str:
+    """Regular expression (RE2, for a whole name) of the pods of all pools that a Rollout ever had.
+
+    ``<pool>-<hash of the ReplicaSet>-<five characters>``; Kubernetes cuts a pod's name before the last five characters
+    at 58, so that of a long one only a part of the pool's digits is sure to be there.
+    """
+    base = _base(rollout)
+    if len(base) + _LONGEST_SUFFIX <= _MAX_POD_BASE:
+        return f"{base}-[0-9a-f]{{8}}-[a-z0-9]+-[a-z0-9]{{5}}"
+    return f"{base}-[0-9a-f]{{7}}[-a-z0-9]+"
 
 
 def derived_name(rollout: str, suffix: str = "") -> str:

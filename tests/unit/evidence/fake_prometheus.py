@@ -22,6 +22,13 @@ def vector(*rows: tuple[dict[str, str], str]) -> Answer:
     )
 
 
+def matrix(*rows: tuple[dict[str, str], list[tuple[float, float]]]) -> Answer:
+    """An answer with those series over time."""
+    result = [{"metric": labels, "values": [[at, str(value)] for at, value in points]} for labels, points in rows]
+    data = {"resultType": "matrix", "result": result}
+    return 200, "application/json", json.dumps({"status": "success", "data": data}).encode()
+
+
 def scalar(value: str) -> Answer:
     """An answer with one number."""
     data = {"resultType": "scalar", "result": [1700000000.0, value]}
@@ -29,18 +36,34 @@ def scalar(value: str) -> Answer:
 
 
 class FakePrometheus:
-    """Answers /api/v1/query by calling ``respond`` with the query."""
+    """Answers /api/v1/query by calling ``respond`` with the query, and /api/v1/query_range likewise.
+
+    ``respond_range`` gets the query, start, end (seconds since the epoch) and step (seconds). Queries of raw samples
+    are answered by ``samples``.
+    """
 
     def __init__(self, respond: Callable[[str], Answer]) -> None:
         self.respond = respond
+        self.respond_range: Callable[[str, float, float, float], Answer] = lambda *_: matrix()
+        self.samples = matrix()
         self.queries: list[str] = []
+        self.ranges: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                query = parse_qs(urlparse(self.path).query).get("query", [""])[0]
-                outer.queries.append(query)
-                status, kind, body = outer.respond(query)
+                asked = {name: values[0] for name, values in parse_qs(urlparse(self.path).query).items()}
+                query = asked.get("query", "")
+                if "query_range" in self.path:
+                    outer.ranges.append(query)
+                    answer = outer.respond_range(query, *(float(asked[name]) for name in ("start", "end", "step")))
+                elif query.endswith("m]"):
+                    outer.ranges.append(query)
+                    answer = outer.samples
+                else:
+                    outer.queries.append(query)
+                    answer = outer.respond(query)
+                status, kind, body = answer
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 if status == 302:

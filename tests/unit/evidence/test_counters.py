@@ -14,8 +14,16 @@ def ok(value: float) -> dict[Series, Values]:
     return {("200",): (value,)}
 
 
-def total(counters: Counters, unit: str, at: float, values: dict[Series, Values], **kw: float | None) -> int:
-    return sum(i.amounts[0] for i in counters.read(unit, at, values, **kw))
+def total(
+    counters: Counters,
+    unit: str,
+    at: float,
+    values: dict[Series, Values],
+    *,
+    born: float | None = None,
+    process: float | None = None,
+) -> int:
+    return sum(round(i.amounts[0]) for i in counters.read(unit, at, values, born=born, process=process))
 
 
 def test_given_an_old_pod_when_first_read_then_its_counts_are_a_baseline() -> None:
@@ -122,3 +130,21 @@ def test_given_any_history_then_no_event_counts_twice_and_none_is_lost_that_a_re
     assert counted <= shown <= happened
     if named or not restarted:
         assert counted == shown
+
+
+def test_given_a_sum_of_a_quantity_when_read_then_its_parts_are_not_rounded() -> None:
+    counters = Counters(on_drop="rebase", whole=False)
+    counters.read("a", 1, {("mean",): (10, 2.25)})
+    (increment,) = counters.read("a", 3, {("mean",): (12, 3.75)})
+    assert increment.amounts == (2, 1.5)
+    assert counters.standing("a") == ({("mean",): (12, 3.75)}, None)
+
+
+def test_given_a_source_that_lags_when_what_was_counted_is_known_then_the_first_read_needs_not_settle() -> None:
+    counters = Counters(settle=True)
+    counters.read("a", 1, ok(10), known=True)
+    assert counters.standing("a") == ({("200",): (10,)}, None)
+    assert total(counters, "a", 3, ok(14)) == 4
+    counters.read("b", 1, ok(10))
+    assert counters.standing("b") is None
+    assert total(counters, "b", 3, ok(14)) == 0

@@ -49,7 +49,7 @@ def test_given_a_histogram_when_read_then_the_first_edge_from_the_bound_up_count
     for over, within in ((0.25, 6), (0.2, 6), (0.3, 8), (0.05, 1)):
         reading = templates.latency_reading(samples, NAMES, over)
         assert reading.values == {("path=/",): (9, within)}
-    assert reading.edges == {0.1}
+    assert reading.edges == {(0.1,)}
 
 
 def test_given_a_bound_beyond_all_edges_when_read_then_the_error_names_the_edges() -> None:
@@ -141,3 +141,28 @@ def test_given_a_gateways_counter_when_read_then_backend_and_code_are_known(
     assert (row.gateway, row.unit, row.backends, row.code) == (gateway, f"{gateway} gw i", backends, code)
     assert any(name == templates.backend_keys("prod", "m-a1")[gateway] for name in backends) or "my-svc" in backends[0]
     assert templates.gateway_series(Sample({"service": "dashboard@internal"}, 1.0)) is None
+
+
+def test_given_no_bound_when_read_then_all_edges_count_and_too_many_are_thinned_out_evenly() -> None:
+    reading = templates.latency_reading(buckets(_0p1=4, _0p5=9, Inf=10), NAMES, None)
+    assert reading.edges == {(0.1, 0.5)}
+    assert list(reading.values.values()) == [(10, 4, 9)]
+    many = [Sample({"le": str(i / 100)}, i) for i in range(1, 151)] + [Sample({"le": "+Inf"}, 150)]
+    thinned = templates.latency_reading(many, NAMES, None)
+    (layout,), (values,) = thinned.edges, thinned.values.values()
+    assert len(layout) == 50
+    assert layout[:2] == (0.01, 0.04)
+    assert len(values) == 51
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"Inf": 3}, r"no bucket edge but \+Inf"),
+        ({"_0p1": 4, "_0p5": 3, "Inf": 9}, "le=0.1 holds more than the next one"),
+        ({"_0p1": 4, "_0p5": 10, "Inf": 9}, "le=0.5 holds more than all requests"),
+    ],
+)
+def test_given_a_histogram_that_cannot_be_when_read_then_the_error_says_why(rows: dict[str, float], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        templates.latency_reading(buckets(**rows), NAMES, None)

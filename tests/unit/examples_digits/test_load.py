@@ -7,6 +7,7 @@ import pytest
 
 from examples.digits import heldout
 from examples.digits.artifact import to_bytes
+from examples.digits.load import LoadGenerator, LoadSettings
 from examples.digits.tally import Outcome, Tally
 from tests.unit.examples_digits.conftest import Part
 from tests.unit.examples_digits.samples import brightest_pixel_model, held_out
@@ -36,6 +37,25 @@ async def test_given_a_good_server_when_loaded_then_all_is_ok_and_labels_reach_t
     assert sum(line["ok"] for line in lines[:-1]) == summary["ok"]
     assert summary["feedback"]["accepted"] > 0
     assert summary["feedback"]["failed"] == 0
+
+
+async def test_given_bursts_when_loaded_then_the_rate_is_kept(
+    artifact_path: Path, rows_path: Path, start_part: Start
+) -> None:
+    server = await start_part("serve", MODEL_PATH=artifact_path)
+    setup = {"RATE": 100, "BURST": 5, "DURATION_SECONDS": 2, "SEED": 3}
+    load = await start_part("load", TARGET_URL=server.url, HELDOUT_PATH=rows_path, **setup)
+    _, lines = await load.finish()
+    summary = lines[-1]["summary"]
+    assert 190 <= summary["sent"] == summary["ok"] <= 230
+
+
+def test_given_a_mean_burst_when_drawn_then_the_sizes_have_that_mean() -> None:
+    settings = LoadSettings(target_url="http://127.0.0.1:9", burst=5)
+    generator = LoadGenerator(settings, held_out())
+    drawn = [generator._burst() for _ in range(20_000)]
+    assert sum(drawn) / len(drawn) == pytest.approx(5, rel=0.05)
+    assert min(drawn) == 1
 
 
 async def test_given_a_failing_server_when_loaded_then_each_failure_is_visible_and_reset_starts_anew(

@@ -1,7 +1,9 @@
 import contextlib
 import math
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +44,12 @@ def write_strict_model(path: Path, accepted: AcceptedRange) -> None:
 
 @asynccontextmanager
 async def serve(
-    path: Path, chance: float = 0.99, accepted: AcceptedRange | None = None, **settings: Any
+    path: Path, chance: float | Callable[[], float] = 0.99, accepted: AcceptedRange | None = None, **settings: Any
 ) -> AsyncIterator[Served]:
     if accepted:
         write_strict_model(path, accepted)
-    server = ModelServer(ServerSettings(model_path=path, **settings), chance=lambda: chance)
+    draw = chance if callable(chance) else lambda: chance
+    server = ModelServer(ServerSettings(model_path=path, **settings), chance=draw)
     await server.load()
     async with TestClient(TestServer(server.create_app())) as client:
         yield Served(server, client)
@@ -137,6 +140,26 @@ async def test_given_a_fail_share_when_inferred_then_that_share_fails(
 ) -> None:
     async with serve(artifact_path, chance=chance, fail_share=0.5) as served:
         assert (await served.infer(infer_body(1)))[0] == status
+
+
+async def test_given_a_fail_share_when_warmed_up_then_nothing_fails(artifact_path: Path) -> None:
+    async with serve(artifact_path, chance=0.0, fail_share=1.0) as served:
+        assert (await served.infer(infer_body(1), **{"x-weir-warmup": "true"}))[0] == 200
+        assert (await served.infer(infer_body(1)))[0] == 500
+
+
+@pytest.mark.parametrize("burst", [1.0, 5.0])
+async def test_given_failures_in_bursts_when_inferred_then_their_share_and_their_mean_run_are_as_set(
+    artifact_path: Path, burst: float
+) -> None:
+    chance = random.Random(11).random
+    async with serve(artifact_path, chance=chance, fail_share=0.2, fail_burst=burst) as served:
+        failed = [served.server._fails() for _ in range(40_000)]
+    begun = sum(now and not before for before, now in pairwise([False, *failed]))
+    # A run is prolonged where the next one begins at once, which it does in a share of `begins` of all ends.
+    begins = 0.2 / (burst * 0.8 + 0.2)
+    assert sum(failed) / len(failed) == pytest.approx(0.2, abs=0.02)
+    assert sum(failed) / begun == pytest.approx(burst / (1 - begins), rel=0.1)
 
 
 async def test_given_a_delay_when_inferred_then_the_histogram_shows_it(artifact_path: Path) -> None:

@@ -33,7 +33,7 @@ def wait(cluster: Cluster, times: int) -> None:
 def test_given_useless_evidence_when_the_time_of_a_stage_is_over_then_the_weight_does_not_move(
     quality: Quality,
 ) -> None:
-    cluster = releasing(gates=[gate(maxRatioToStable="3", minSamples=90)])
+    cluster = releasing(gates=[gate("compared", max=None, minSamples=90)])
     cluster.quality["v2"] = quality
     wait(cluster, 10)
     assert cluster.status.verdict == VERDICTS[quality]
@@ -48,8 +48,8 @@ def test_given_useless_evidence_when_the_time_of_a_stage_is_over_then_the_weight
 @pytest.mark.parametrize(
     ("quality", "policies", "reason"),
     [
-        (Quality.SILENT, {"onInsufficient": "Hold", "onError": "Rollback"}, "GateInsufficient"),
-        (Quality.FEW, {"onInsufficient": "Hold", "onError": "Rollback"}, "GateInsufficient"),
+        (Quality.SILENT, {"onInsufficient": "Rollback", "onError": "Rollback"}, "GateNoData"),
+        (Quality.FEW, {"onNoData": "Rollback", "onError": "Rollback"}, "GateInsufficient"),
         (Quality.ERROR, {"onInsufficient": "Rollback", "onError": "Hold"}, "GateError"),
     ],
 )
@@ -71,7 +71,8 @@ def test_given_max_wait_when_it_passes_and_the_policy_is_hold_then_it_holds_for_
 @pytest.mark.parametrize(
     ("quality", "policies", "reason"),
     [
-        (Quality.SILENT, {"onInsufficient": "Rollback"}, "GateInsufficient"),
+        (Quality.SILENT, {"onNoData": "Rollback"}, "GateNoData"),
+        (Quality.FEW, {"onInsufficient": "Rollback", "minSamples": 500_000}, "GateInsufficient"),
         (Quality.ERROR, {"onError": "Rollback"}, "GateError"),
     ],
 )

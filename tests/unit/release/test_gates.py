@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from weir.api.gate import Gate
+from weir.api.rollout import Judgement
 from weir.api.rolloutstatus import Counts, GateStatus, Verdict
-from weir.release.gates import applies, fresh, judge, measurement, worst
+from weir.release.gates import fresh, judge, measurement, worst
 from weir.release.observation import Window
 
 T0 = 1000.0
@@ -34,8 +35,12 @@ def value(number: int, text: str | None) -> Window:
     return Window("errors", start, start + 10, value=None if text is None else Decimal(text))
 
 
-def told(gate: Gate, *windows: Window, comparative: bool = True) -> GateStatus:
-    return judge(gate, fresh(gate), windows, comparative=comparative)
+def told(gate: Gate, *windows: Window) -> GateStatus:
+    return after(gate, fresh(gate), *windows)
+
+
+def after(gate: Gate, state: GateStatus, *windows: Window) -> GateStatus:
+    return judge([gate], {gate.name: state}, {}, windows, judgement=Judgement()).gates[0]
 
 
 @pytest.mark.parametrize(
@@ -65,12 +70,6 @@ def told(gate: Gate, *windows: Window, comparative: bool = True) -> GateStatus:
         (make(consecutiveSuccess=2), [look(0), look(1)], Verdict.PASS),
         (make(consecutiveSuccess=2), [look(0), look(1, error="down"), look(2)], Verdict.INSUFFICIENT),
         (make(consecutiveSuccess=2, failureLimit=1), [look(0), look(1, 50), look(2)], Verdict.INSUFFICIENT),
-        (make(max=None, maxRatioToStable="2"), [look(0, 4, stable=(2, 100))], Verdict.PASS),
-        (make(max=None, maxRatioToStable="2"), [look(0, 5, stable=(2, 100))], Verdict.FAIL),
-        (make(max=None, maxRatioToStable="2"), [look(0, 1, stable=(0, 100))], Verdict.PASS),
-        (make(max=None, maxRatioToStable="2"), [look(0, 3, stable=(0, 100))], Verdict.FAIL),
-        (make(max=None, maxRatioToStable="2"), [look(0, stable=(0, 19))], Verdict.INSUFFICIENT),
-        (make(max=None, maxRatioToStable="2"), [look(0, stable=None)], Verdict.ERROR),
         (make(), [look(0, stable=None)], Verdict.PASS),
     ],
 )
@@ -104,7 +103,7 @@ def test_given_a_threshold_when_a_value_is_judged_then_the_verdict_is(
 def test_given_a_window_that_was_counted_when_it_comes_again_then_nothing_is_counted_twice() -> None:
     gate = make(minSamples=1000)
     once = told(gate, look(0), look(1))
-    again = judge(gate, once, [look(0), look(1)], comparative=True)
+    again = after(gate, once, look(0), look(1))
     assert again == once
     assert again.pending_candidate.total == 200
 
@@ -113,8 +112,8 @@ def test_given_a_window_that_overlaps_what_was_counted_when_it_is_judged_then_it
     gate = make(minSamples=1000)
     once = told(gate, look(0))
     overlapping = Window("errors", T0 + 5, T0 + 20, Counts(total=100), Counts(total=100))
-    assert judge(gate, once, [overlapping], comparative=True) == once
-    assert judge(gate, once, [look(1)], comparative=True).pending_candidate.total == 200
+    assert after(gate, once, overlapping) == once
+    assert after(gate, once, look(1)).pending_candidate.total == 200
 
 
 def test_given_windows_in_any_order_when_they_are_judged_then_time_decides() -> None:
@@ -131,30 +130,9 @@ def test_given_counts_of_several_windows_when_they_make_one_look_then_its_span_i
     assert (again.window_start, again.window_end, again.candidate.total) == (T0, T0 + 30, 30)
 
 
-def test_given_one_arm_missing_when_arms_are_compared_then_the_other_is_not_counted_either() -> None:
-    gate = make(max=None, maxRatioToStable="2", minSamples=1000)
-    state = told(gate, look(0), look(1, stable=None))
-    assert (state.pending_candidate.total, state.pending_stable.total) == (100, 100)
-
-
 def test_given_texts_from_outside_when_they_are_long_then_the_status_stays_acceptable() -> None:
     state = told(make(), look(0, error="x" * 5000, query="y" * 5000))
     GateStatus.model_validate(state.to_dict())
-
-
-@pytest.mark.parametrize(
-    ("gate", "comparative", "expected"),
-    [
-        (make(), False, True),
-        (make(max=None, maxRatioToStable="2"), True, True),
-        (make(max=None, maxRatioToStable="2"), False, False),
-        (make(max=None), True, False),
-    ],
-)
-def test_given_a_gate_when_stable_serves_beside_or_not_then_it_applies_or_not(
-    gate: Gate, comparative: bool, expected: bool
-) -> None:
-    assert applies(gate, comparative=comparative) is expected
 
 
 def test_given_several_verdicts_when_one_is_to_be_shown_then_the_worst_is() -> None:

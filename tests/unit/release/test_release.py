@@ -95,7 +95,7 @@ def test_given_a_bad_candidate_when_it_is_rolled_back_then_it_drains_before_its_
 
 
 def test_given_blue_green_when_the_candidate_is_good_then_it_is_judged_at_full_size_before_one_switch() -> None:
-    cluster = serving(strategy=blue_green(), gates=[gate(), gate("ratio", max=None, maxRatioToStable="2")])
+    cluster = serving(strategy=blue_green(), gates=[gate(), gate("ratio", max=None)])
     seen = trail(cluster)
     cluster.release("v2")
     cluster.run(lambda: cluster.status.stage is not None and cluster.status.stage.name == "Preview")
@@ -285,7 +285,7 @@ def test_given_an_unhealthy_stable_when_the_policy_is_hold_then_the_release_wait
 
 
 def test_given_an_unhealthy_stable_when_the_policy_is_fix_forward_then_absolute_bounds_are_enough() -> None:
-    gates = [gate(), gate("ratio", max=None, maxRatioToStable="2")]
+    gates = [gate(), gate("ratio", max=None)]
     cluster = releasing("Traffic(50)", gates=gates, rollback={"onStableUnhealthy": "FixForward"})
     cluster.ready(V1, 0)
     cluster.pass_time(31)
