@@ -85,3 +85,11 @@ shell: ## A shell with kubectl and helm on the cluster
 .PHONY: benchmarks
 benchmarks: tools ## Count the operator's requests and measure its reaction at 1, 20 and 100 Rollouts
 	@$(RUN) -m benchmarks
+
+.PHONY: decisions
+decisions: ## Simulate how often gates decide rightly, beside what other tools do; writes docs/decisions.md (15 minutes)
+	@$(RUN) -m benchmarks.decisions
+
+.PHONY: judging
+judging: ## Measure what judging a thousand releases costs
+	@$(RUN) -m benchmarks.judging

@@ -34,6 +34,9 @@ class LoadSettings(Settings):
     host_header: str | None = None
     model_name: str = "digits"
     rate: float = Field(default=20.0, gt=0, le=10_000, description="requests per second")
+    burst: float = Field(
+        default=1.0, ge=1, le=1000, description="mean number of requests due at once; 1: evenly spaced"
+    )
     heldout_path: Path = Path("/models/heldout.safetensors")
     feedback_share: float = Field(default=0.5, ge=0, le=1, description="ratio of answers that get their true label")
     feedback_delay_seconds: float = Field(default=2.0, ge=0)
@@ -111,8 +114,9 @@ class LoadGenerator:
                 wait = due - time.monotonic()
                 if await _wait(stop, wait):
                     break
-                self._send(session, due)
-                sent += 1
+                for _ in range(self._burst()):
+                    self._send(session, due)
+                    sent += 1
             # Labels still to come are dropped; answers still to come are not.
             await _finish([task for task in self._tasks if task.get_name() == "infer"])
             for task in list(self._tasks):
@@ -120,6 +124,13 @@ class LoadGenerator:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         reporter.cancel()
         self._print_second()
+
+    def _burst(self) -> int:
+        """How many requests are due at once: of a geometric law, such that the rate stays what was set."""
+        size = 1
+        while self._settings.burst > 1 and self._random.random() > 1 / self._settings.burst:
+            size += 1
+        return size
 
     def _send(self, session: aiohttp.ClientSession, due: float) -> None:
         self._number += 1

@@ -40,7 +40,8 @@ class ServerSettings(Settings):
     port: int = Field(default=8080, ge=0, le=65535)
     drain_seconds: float = Field(default=5.0, ge=0, description="seconds to keep serving after SIGTERM")
     slow_start_seconds: float = Field(default=0.0, ge=0, description="seconds before the model is loaded")
-    fail_share: float = Field(default=0.0, ge=0, le=1, description="ratio of inference requests answered 500")
+    fail_share: float = Field(default=0.0, ge=0, le=1, description="ratio of users' requests answered 500")
+    fail_burst: float = Field(default=1.0, ge=1, description="mean number of such requests in a row; 1: independent")
     delay_ms: float = Field(default=0.0, ge=0, description="milliseconds added to every inference")
 
 
@@ -55,6 +56,7 @@ class ModelServer:
         self._model: Classifier | None = None
         self._draining = False
         self._recent: OrderedDict[str, list[int]] = OrderedDict()
+        self._failed = False
 
     @property
     def ready(self) -> bool:
@@ -133,7 +135,7 @@ class ModelServer:
         if self._settings.delay_ms:
             await asyncio.sleep(self._settings.delay_ms / 1000)
         prediction = self._model.predict(rows)
-        if self._chance() < self._settings.fail_share:
+        if not warmup and self._fails():
             raise RuntimeError("failed on request of FAIL_SHARE")
         request_id = parsed.id or str(uuid.uuid4())
         if not warmup:
@@ -142,6 +144,15 @@ class ModelServer:
             self._remember(request_id, predicted)
         body = protocol.infer_response(parsed, request_id, name, self.version, prediction)
         return web.json_response(body)
+
+    def _fails(self) -> bool:
+        """Whether this request fails on purpose: the share of requests that do, in runs of the set mean length."""
+        share, burst = self._settings.fail_share, self._settings.fail_burst
+        begins = share / (burst * (1 - share) + share)
+        # A run ends after each request with probability 1 / burst, and then another may begin at once.
+        likely = 1 - (1 - begins) / burst if self._failed and share else begins
+        self._failed = self._chance() < likely
+        return self._failed
 
     def _remember(self, request_id: str, predicted: list[int]) -> None:
         self._recent[request_id] = predicted

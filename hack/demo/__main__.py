@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.account import ROLLOUT, Account, condition, exposure
+from demo.verdict import verdicts
 from testbed import digits, install
 from testbed.cluster import ROOT, Cluster, wait_for
 
@@ -49,9 +50,10 @@ def main() -> None:
 
     chapter("4. Version 2, a better model: 10 %, 25 %, 50 %, everything")
     release(cluster, console, "digits-v2")
-    account.follow(condition("Ready"), timeout=300)
+    promoted = account.follow(condition("Ready"), timeout=300)
     good = digits.summary(cluster, SPACE)
     console.print(f"  [green]promoted[/green]: {good['failed']} of {good['sent']} user requests failed on the way")
+    console.print(verdicts(promoted["status"]))
 
     cluster.http(SPACE, digits.LOAD, "http", "reset", method="POST")
     chapter("5. Version 3, trained on corrupted features: wrong, and sometimes failing")
@@ -63,6 +65,7 @@ def main() -> None:
         f"{bad.wrong} wrongly"
     )
     console.print(f"  because: {rolled_back['status']['history'][0]['message']}")
+    console.print(verdicts(rolled_back["status"]))
 
     chapter("6. What is on record")
     records(cluster, console)

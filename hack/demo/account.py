@@ -77,7 +77,7 @@ class Account:
             words.append(f"to {candidate['label']}")
         for gate in status.get("gates") or []:
             verdict = gate.get("verdict", "")
-            words.append(f"{gate['name']} [{_COLOURS.get(verdict, 'white')}]{verdict}[/]")
+            words.append(f"{gate['name']} [{_COLOURS.get(verdict, 'white')}]{verdict}[/]{_progress(gate)}")
         if not candidate or not status.get("gates"):
             words.append(status.get("message", ""))
         return "  ".join(words)
@@ -89,6 +89,13 @@ class Account:
             for version, counts in sorted(summary["by_version"].items())
         ]
         return "  ".join(parts)
+
+
+def _progress(gate: dict[str, Any]) -> str:
+    """How far the evidence of a gate is from what a Pass needs."""
+    if gate.get("verdict") != "Insufficient" or not gate.get("ePass") or not gate.get("ePassBar"):
+        return ""
+    return f" {float(gate['ePass']):.2g}/{float(gate['ePassBar']):.2g}"
 
 
 def condition(kind: str, generation_of: str = "observedGeneration") -> Callable[[dict[str, Any]], bool]:

@@ -69,12 +69,12 @@ def store(space: str) -> list[dict[str, Any]]:
     return _deployment(STORE, space, ["store"], 8080, {})
 
 
-def load(space: str, host: str, rate: float, url: str = GATEWAY_URL) -> list[dict[str, Any]]:
-    """Live traffic: held-out rows through the gateway at ``rate`` requests a second.
+def load(space: str, host: str, rate: float, url: str = GATEWAY_URL, burst: float = 1.0) -> list[dict[str, Any]]:
+    """Live traffic: held-out rows through the gateway at ``rate`` requests a second, ``burst`` at once on average.
 
     ``url``: instead of the gateway's. Without a gateway it takes new connections for a Service to spread requests.
     """
-    env = {"TARGET_URL": url, "HOST_HEADER": host, "RATE": str(rate), "MODEL_NAME": "digits"}
+    env = {"TARGET_URL": url, "HOST_HEADER": host, "RATE": str(rate), "BURST": str(burst), "MODEL_NAME": "digits"}
     env["REUSE_CONNECTIONS"] = str(url == GATEWAY_URL).lower()
     return _deployment(LOAD, space, ["load"], 8081, env)
 

@@ -125,9 +125,12 @@ class Space:
         }
         return digits.rollout(self.name, name, f"{ROLLOUT}-{version}", self.host_of(name), **{**defaults, **self.spec})
 
-    def traffic(self, rate: float = 40.0, url: str = digits.GATEWAY_URL) -> None:
-        """Lets people use the model, ``rate`` requests a second, through the gateway or at another ``url``."""
-        self.cluster.apply(*digits.load(self.name, self.host, rate, url))
+    def traffic(self, rate: float = 40.0, url: str = digits.GATEWAY_URL, *, burst: float = 1.0) -> None:
+        """Lets people use the model, ``rate`` requests a second, through the gateway or at another ``url``.
+
+        ``burst``: how many requests come at once, on average.
+        """
+        self.cluster.apply(*digits.load(self.name, self.host, rate, url, burst))
 
     def serving(self, version: str, name: str = ROLLOUT, *, timeout: float = 120.0) -> None:
         """Returns when the version serves all traffic, the Rollout is at rest, and nothing of others is left."""
