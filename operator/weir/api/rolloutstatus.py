@@ -304,6 +304,8 @@ class Measurement(ApiModel):
     window_start: Time | None = Field(default=None, description="windowStart of the counts.")
     window_end: Time | None = Field(default=None, description="windowEnd of the counts.")
     effect: Number | None = Field(default=None, description="effect: ratio to stable, as estimated.")
+    effect_low: Number | None = Field(default=None, description="effectLow: lower end of its interval.")
+    effect_high: Number | None = Field(default=None, description="effectHigh: upper end of its interval.")
     e_fail: Number | None = Field(default=None, description="eFail: e-value against 'not worse than failAbove'.")
     e_fail_bar: Number | None = Field(default=None, description="eFailBar that it was compared with.")
     e_pass: Number | None = Field(default=None, description="ePass: e-value against 'worse than the tolerance'.")

@@ -13,7 +13,7 @@ from math import exp, inf, log
 
 from weir.api.gate import Comparison, Gate
 from weir.api.rolloutstatus import Counts, EvidenceStatus, GateNoise, GateStatus, NoiseStatus, Verdict
-from weir.release.ledger import Entry, seen
+from weir.release.ledger import Entry, parse, seen
 from weir.release.observation import Edge, Window
 from weir.release.rates import decoded
 from weir.release.series import extended, prove
@@ -183,17 +183,20 @@ def told(gate: Gate, state: GateStatus, evidence: EvidenceStatus, terms: Terms, 
     if proof is None:
         waiting = "choosing bucket edges from stable's requests" if evidence.choosing else "no requests of both yet"
         return state.model_copy(update={**shown, "verdict": Verdict.INSUFFICIENT, "message": waiting})
+    values = _means(evidence) if gate.template == "mean" else (_share(candidate), _share(stable))
     shown |= {
-        "value": _share(candidate),
-        "stable_value": _share(stable),
+        "value": values[0],
+        "stable_value": values[1],
         "e_fail": e_value(proof.fail),
         "e_pass": e_value(proof.passed),
         **_effect(proof.effect),
     }
     least = min(candidate.total, stable.total)
     passed = proof.passed >= levels.passed and least >= gate.min_samples
-    text = _counted(gate, evidence, proof.effect)
-    if passed:
+    text = _counted(gate, evidence, proof)
+    if passed and gate.template == "mean":
+        text += f"; proven worse by less than a factor of {terms.tolerance:.3g}"
+    elif passed:
         text += f"; proven less than {terms.tolerance:.3g} times stable's, or than {_percent(terms.accept)}"
     else:
         text += f"; evidence {e_text(proof.passed)} of {e_text(levels.passed)} for a Pass"
@@ -272,19 +275,41 @@ def _amount(evidence: EvidenceStatus, window: Window, place: int) -> Counts | No
 def failed(gate: Gate, state: GateStatus, evidence: EvidenceStatus, terms: Terms, reason: str) -> GateStatus:
     """The gate's status when it is the one that rolls the release back."""
     proof = proven(gate, evidence, terms)
-    effect = proof.effect if proof is not None else None
-    text = f"{_counted(gate, evidence, effect)}: proven worse, {reason}"
+    text = f"{_counted(gate, evidence, proof)}: proven worse, {reason}"
     return state.model_copy(update={"verdict": Verdict.FAIL, "message": text[:1024]})
 
 
-def _counted(gate: Gate, evidence: EvidenceStatus, effect: Effect | None) -> str:
-    candidate, stable = evidence.candidate, evidence.stable
-    what = f"slower than {evidence.edges[0]} s" if evidence.edges else "bad"
+def _counted(gate: Gate, evidence: EvidenceStatus, proof: Proof | None) -> str:
+    """Counts and effect in words, of the edge that shows most harm where several are compared."""
+    if gate.template == "mean":
+        mine, its = _means(evidence)
+        return f"mean {mine:.4g} of {evidence.candidate.total}, stable {its:.4g} of {evidence.stable.total}"
+    place = proof.place if proof is not None else 0
+    candidate, stable = at_edge(evidence, place)
+    what = f"slower than {evidence.edges[place]} s" if evidence.edges else "bad"
     text = f"{candidate.bad} of {candidate.total} requests {what}, stable {stable.bad} of {stable.total}"
+    effect = proof.effect if proof is not None else None
     if effect is not None:
         high = f"{effect.high:.3g}" if effect.high < inf else "∞"
         text += f": {effect.estimate:.3g} times stable's (between {effect.low:.3g} and {high})"
     return text
+
+
+def _means(evidence: EvidenceStatus) -> tuple[Decimal, Decimal]:
+    """Means of (candidate, stable) in the windows that are listed."""
+    entries = parse(evidence.windows)
+    candidate = sum(e.amounts[0][1] for e in entries) / max(1, sum(e.candidate_total for e in entries))
+    stable = sum(e.amounts[0][0] for e in entries) / max(1, sum(e.stable_total for e in entries))
+    return Decimal(f"{candidate:.6g}"), Decimal(f"{stable:.6g}")
+
+
+def at_edge(evidence: EvidenceStatus, place: int) -> tuple[Counts, Counts]:
+    """Counts of (candidate, stable) of one series over the whole release."""
+    if not evidence.edges or place >= len(evidence.series) or not evidence.series[place].state:
+        return evidence.candidate, evidence.stable
+    state = decoded(evidence.series[place].state)[0]
+    candidate = Counts(bad=state.candidate_bad, total=evidence.candidate.total)
+    return candidate, Counts(bad=state.stable_bad, total=evidence.stable.total)
 
 
 def _effect(effect: Effect | None) -> dict[str, Decimal | None]:

@@ -89,7 +89,9 @@ def prove(gate: Gate, states: Sequence[str], terms: Terms, requests: int) -> Pro
         for s in found
     ]
     place = max(range(len(found)), key=lambda i: fails[i])
-    return Proof(log_mean(fails), min(passes), ratio.interval(questions, found[place][0]), place)
+    shown = found[place][0]
+    effect = ratio.interval(questions, shown) if shown.candidate_bad + shown.stable_bad else None
+    return Proof(log_mean(fails), min(passes), effect, place)
 
 
 def _above(share: float, state: RatioState, requests: int) -> float:

@@ -146,6 +146,7 @@ def test_given_tiny_shares_when_one_is_many_times_the_other_then_what_is_ignored
 def test_given_no_errors_at_all_when_requests_are_enough_for_what_is_accepted_then_it_passes() -> None:
     desk = Desk([make()])
     totals = []
+    assert desk.turn((0, 50), stable=(0, 50)).effect is None, "nothing bad, nothing to compare"
     while desk.turn((0, 50), stable=(0, 50)).verdict is not Verdict.PASS:
         totals.append(desk.evidence["http-errors"].candidate.total)
         assert totals[-1] < 2000
@@ -340,6 +341,8 @@ def test_given_a_latency_distribution_when_it_is_compared_then_a_slower_one_fail
         if state.verdict is not Verdict.INSUFFICIENT:
             break
     assert state.verdict is verdict
+    assert "of 1000" not in state.message
+    assert "slower than 0." in state.message
     assert len(desk.evidence["http-latency"].series) == len(desk.evidence["http-latency"].edges) >= 3
 
 
