@@ -88,7 +88,7 @@ benchmarks: tools ## Count the operator's requests and measure its reaction at 1
 
 .PHONY: decisions
 decisions: ## Simulate how often gates decide rightly, beside what other tools do; writes docs/decisions.md (15 minutes)
-	@$(RUN) -m benchmarks.decisions
+	@$(RUN) -m benchmarks.decisions --docs docs
 
 .PHONY: judging
 judging: ## Measure what judging a thousand releases costs
