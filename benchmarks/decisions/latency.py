@@ -93,7 +93,7 @@ def _pairs(service: Service) -> tuple[order.EdgePair, ...]:
     edges = LAYOUTS[service.layout]
     shares = np.diff(np.concatenate([[0.0], SHAPES[service.shape](np.array(edges)), [1.0]]))
     counts = [int(n) for n in np.round(shares * 1e5)]
-    return order.pair_up(edges, order.choose(edges, counts), MARGIN)
+    return order.pair_up(edges, order.choose(edges, counts), MARGIN, at_least=False)
 
 
 @dataclass(frozen=True)

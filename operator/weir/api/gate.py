@@ -76,6 +76,10 @@ class Comparison(ApiModel):
     )
 
 
+DEFAULT_COMPARISON = Comparison()
+"""What is compared where nothing is said; made once, since it is asked for at every look."""
+
+
 class Gate(ApiModel):
     """One question, asked again and again while a release runs. Only an answer of Pass lets the release advance.
 
@@ -234,7 +238,7 @@ class Gate(ApiModel):
         """How the gate compares with stable; None for a gate with a bound of its own."""
         if self.max is not None or self.min is not None or self.objective is not None:
             return None
-        return self.compare or Comparison()
+        return self.compare or DEFAULT_COMPARISON
 
 
 class ScrapeSource(ApiModel):

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from math import exp, inf, log
 
-from weir.api.gate import Comparison, Gate
+from weir.api.gate import DEFAULT_COMPARISON, Gate
 from weir.api.rolloutstatus import Counts, EvidenceStatus, GateNoise, GateStatus, NoiseStatus, Verdict
 from weir.release.ledger import Entry, parse, seen
 from weir.release.observation import Edge, Window
@@ -63,10 +63,11 @@ def begun(gate: Gate, evidence: EvidenceStatus | None) -> EvidenceStatus:
 
 def take(gate: Gate, evidence: EvidenceStatus, window: Window, remembered: Sequence[GateNoise]) -> EvidenceStatus:
     """The evidence after a window that both arms answered. Windows without requests of either arm prove nothing."""
-    evidence = evidence.model_copy(update={"counters": window.counters or evidence.counters})
     stable = window.stable
     if stable is None or not stable.total or not window.candidate.total:
-        return evidence
+        return evidence.model_copy(update={"counters": window.counters or evidence.counters})
+    if window.counters:
+        evidence = evidence.model_copy(update={"counters": window.counters})
     if not window.edges:
         if gate.template == "mean":
             amounts: tuple[tuple[float, float], ...] = ((window.stable_sum, window.candidate_sum),)
@@ -145,8 +146,9 @@ def _chosen(gate: Gate, evidence: EvidenceStatus, window: Window) -> EvidenceSta
     if not chosen:
         text = ";".join(f"{above!r}={count}" for above, count in [*zip(edges, slower, strict=True), (inf, total)])
         return evidence.model_copy(update={"choosing": text[:4096]})
-    margin = float((gate.comparison or Comparison()).fail_above)
-    pairs = order.pair_up(edges, chosen, margin)
+    margin = float((gate.comparison or DEFAULT_COMPARISON).fail_above)
+    # No later than the margin: what is claimed of the edges must be no more than it is.
+    pairs = order.pair_up(edges, chosen, margin, at_least=False)
     return evidence.model_copy(
         update={
             "edges": [Decimal(repr(edges[pair.stable])) for pair in pairs],

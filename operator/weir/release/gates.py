@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
-from weir.api.gate import Comparison, Gate
+from weir.api.gate import DEFAULT_COMPARISON, Gate
 from weir.api.rollout import Judgement
 from weir.api.rolloutstatus import EvidenceStatus, GateNoise, GateStatus, Measurement, Verdict
 from weir.release import comparison, looks, objective
@@ -118,8 +118,10 @@ class _Bench:
             if state.verdict is Verdict.FAIL:
                 break
             if window.gate == gate.name and (state.window_end is None or window.start > state.window_end - _ROUNDING):
-                query = (window.query or state.query)[:_MAX_QUERY]
-                state = state.model_copy(update={"window_end": window.end, "query": query})
+                seen = {"window_end": window.end, "query": (window.query or state.query)[:_MAX_QUERY]}
+                if evidence is not None and window.error is None:
+                    seen["window_start"] = state.window_start or window.start
+                state = state.model_copy(update=seen)
                 state, evidence = self._look(gate, state, evidence, window)
         return state, evidence
 
@@ -130,7 +132,6 @@ class _Bench:
             return _error(state, window.error), evidence
         if evidence is None:
             return looks.look(gate, state, window), None
-        state = state.model_copy(update={"window_start": state.window_start or window.start})
         terms = self._terms(gate)
         if gate.objective is not None:
             evidence = objective.take(gate, evidence, window)
@@ -150,7 +151,7 @@ class _Bench:
         return comparison.told(gate, state, evidence, terms, self._levels(evidence)), evidence
 
     def _terms(self, gate: Gate) -> Terms:
-        return Terms.of(gate.comparison or Comparison(), next_weight=self.next_weight, concurrent=self.concurrent)
+        return Terms.of(gate.comparison or DEFAULT_COMPARISON, next_weight=self.next_weight, concurrent=self.concurrent)
 
     def _levels(self, evidence: EvidenceStatus) -> Levels:
         windows = known(evidence)

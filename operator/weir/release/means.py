@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weir.api.gate import Comparison, Gate
+from weir.api.gate import DEFAULT_COMPARISON, Gate
 from weir.api.rolloutstatus import NoiseStatus
 from weir.release.ledger import Entry
 from weir.release.terms import LOOSER, Proof, Terms, tolerances
@@ -18,7 +18,7 @@ from weir.stats.means import MeanState
 
 def _factors(gate: Gate) -> tuple[float, ...]:
     """Multiples of stable's mean that are asked about: first that of Fail, then the tolerances, rising."""
-    comparison = gate.comparison or Comparison()
+    comparison = gate.comparison or DEFAULT_COMPARISON
     found = (float(comparison.fail_above), float(comparison.pass_below), *tolerances(comparison.pass_below, LOOSER))
     return found if _worse(gate) == "Higher" else tuple(1 / factor for factor in found)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
-from weir.api.gate import Comparison, Gate
+from weir.api.gate import DEFAULT_COMPARISON, Gate
 from weir.api.rolloutstatus import NoiseStatus
 from weir.release.ledger import Entry
 from weir.release.terms import LOOSER, Proof, Terms, noise_of, tolerances
@@ -24,7 +24,7 @@ def ratios(fail_above: Decimal, pass_below: Decimal) -> Ratios:
 
 
 def _questions(gate: Gate) -> Ratios:
-    comparison = gate.comparison or Comparison()
+    comparison = gate.comparison or DEFAULT_COMPARISON
     return ratios(comparison.fail_above, comparison.pass_below)
 
 
@@ -81,7 +81,7 @@ def prove(gate: Gate, states: Sequence[str], terms: Terms, requests: int) -> Pro
     so the smaller e-value holds. Pass needs it to be better than the tolerance *or* than what is accepted: the null is
     where both are exceeded, and the mean of two e-values holds there.
     """
-    comparison, questions = gate.comparison or Comparison(), _questions(gate)
+    comparison, questions = gate.comparison or DEFAULT_COMPARISON, _questions(gate)
     found = [decoded(state) for state in states]
     fails = [min(ratio.log_worse(s[0]), _above(float(comparison.ignore_below), s[0], requests)) for s in found]
     passes = [

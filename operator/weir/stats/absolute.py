@@ -18,6 +18,7 @@ divided by it: exact for 1, approximate (quasi-likelihood) beyond.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import exp, isfinite, log, log1p, sqrt
 
 from weir.stats.combine import log_mean
@@ -62,4 +63,10 @@ def _mixture(log_odds: tuple[float, ...], q: float, total: int, bad: int, disper
     if not (dispersion >= 1 and isfinite(dispersion)):
         raise ValueError(f"dispersion is 1 or more, not {dispersion}")
     events, requests = bad / dispersion, total / dispersion
-    return log_mean([events * u - requests * log1p(q * (exp(u) - 1)) for u in log_odds])
+    return log_mean([events * u - requests * cost for u, cost in _compensators(log_odds, q)])
+
+
+@lru_cache(maxsize=1024)
+def _compensators(log_odds: tuple[float, ...], q: float) -> tuple[tuple[float, float], ...]:
+    """Each log odds ratio with what every request costs it; kept, for bounds are few and asked about all the time."""
+    return tuple((u, log1p(q * (exp(u) - 1))) for u in log_odds)

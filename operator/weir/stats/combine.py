@@ -37,7 +37,7 @@ def _plain_mean(log_values: Sequence[float]) -> float:
     if any(map(isnan, log_values)):
         raise ValueError("an e-value is NaN")
     top = max(log_values)
-    if top in (inf, -inf):
+    if top in (inf, -inf) or len(log_values) == 1:
         return top
     return top + log(fsum([exp(value - top) for value in log_values]) / len(log_values))
 

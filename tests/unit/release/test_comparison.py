@@ -347,13 +347,13 @@ def test_given_a_latency_distribution_when_it_is_compared_then_a_slower_one_fail
 
 
 def test_given_close_buckets_when_latencies_are_compared_then_the_candidate_is_counted_above_a_later_edge() -> None:
-    edges = tuple(round(0.05 * 1.1**k, 6) for k in range(20))
-    shares = tuple(0.95 * 0.7**k for k in range(20))
+    edges = tuple(round(0.05 * 1.08**k, 6) for k in range(26))
+    shares = tuple(0.95 * 0.75**k for k in range(26))
     desk = Desk([make("http-latency")])
     slower(desk, shares, shares, edges=edges)
     evidence = desk.evidence["http-latency"]
     for mine, its in zip(evidence.edges, evidence.candidate_edges, strict=True):
-        assert Decimal("1.09") < its / mine < Decimal("1.26")
+        assert Decimal("1.07") < its / mine < Decimal("1.11")
 
 
 @pytest.mark.parametrize(
