@@ -76,7 +76,7 @@ async def _from_cluster(name: str, namespace: str, kubeconfig: str | None, conte
 
 def _namespace(kubeconfig: str | None, context: str | None) -> str:
     """Namespace that the kubeconfig's context stands for; `default` without one."""
-    from kubernetes.config import ConfigException, list_kube_config_contexts
+    from kubernetes.aio.config import ConfigException, list_kube_config_contexts
 
     try:
         contexts, active = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
