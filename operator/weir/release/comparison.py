@@ -202,6 +202,8 @@ def told(gate: Gate, state: GateStatus, evidence: EvidenceStatus, terms: Terms, 
         text += f"; proven less than {terms.tolerance:.3g} times stable's, or than {_percent(terms.accept)}"
     else:
         text += f"; evidence {e_text(proof.passed)} of {e_text(levels.passed)} for a Pass"
+        if evidence.edges:
+            text += f" at {evidence.edges[proof.lacking]} s"
         if least < gate.min_samples:
             text += f", {least} of {gate.min_samples} requests"
     verdict = Verdict.PASS if passed else Verdict.INSUFFICIENT

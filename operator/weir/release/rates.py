@@ -91,7 +91,7 @@ def prove(gate: Gate, states: Sequence[str], terms: Terms, requests: int) -> Pro
     place = max(range(len(found)), key=lambda i: fails[i])
     shown = found[place][0]
     effect = ratio.interval(questions, shown) if shown.candidate_bad + shown.stable_bad else None
-    return Proof(log_mean(fails), min(passes), effect, place)
+    return Proof(log_mean(fails), min(passes), effect, place, passes.index(min(passes)))
 
 
 def _above(share: float, state: RatioState, requests: int) -> float:

@@ -44,13 +44,15 @@ def tolerances(pass_below: Decimal, scales: Sequence[float]) -> tuple[float, ...
 class Proof:
     """Logs of e-values: ``fail`` against "not worse", ``passed`` against "worse than the tolerance".
 
-    ``effect`` is the ratio to stable in the series that shows most harm, whose number is ``place``.
+    ``effect`` is the ratio to stable in the series that shows most harm, whose number is ``place``; ``lacking`` is the
+    number of the series that is furthest from a Pass.
     """
 
     fail: float
     passed: float
     effect: Effect | None
     place: int = 0
+    lacking: int = 0
 
 
 def noise_of(status: NoiseStatus) -> Noise:

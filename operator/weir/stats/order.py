@@ -27,8 +27,14 @@ SHARES = (0.5, 0.1, 0.02)
 No rarer ones: a Pass takes every edge, and for one at 0.4 % it would take 96,000 requests, for one at 2 % 19,000.
 """
 
+LEAST_SHARE = 0.01
+"""Edges that fewer of stable's requests are above are left out, unless there is no other: they could hardly pass."""
+
 CLOSE = 1.25
 """Adjacent edges further apart than this factor cannot express a margin in time."""
+
+_NEAR = 5.0
+"""Beyond the first, an edge whose share is further from the wanted one than this factor stands for something else."""
 
 _APART = 1.05
 _ROUNDING = 1e-9
@@ -55,19 +61,23 @@ def choose(edges: Sequence[float], counts: Sequence[int], shares: Sequence[float
     """Indices of the edges to watch, ascending: for each of ``shares`` the nearest one, on a logarithmic scale.
 
     ``edges`` are the finite upper bounds of the buckets, ascending; ``counts`` the events of stable in each bucket
-    (one more than edges: the last bucket is unbounded). Edges that no request or every request is above tell nothing.
-    Chosen edges are at least 5 % apart. Empty when no edge splits the requests.
+    (one more than edges: the last bucket is unbounded). Edges that no request or every request is above tell nothing,
+    those that less than ``LEAST_SHARE`` are above too little; where there are no others the most common of them is
+    chosen. Chosen edges are at least 5 % apart. Empty when no edge splits the requests.
     """
     _check(edges, counts)
     total = sum(counts)
     above = [slow(counts, index) for index in range(len(edges))]
     useful = [index for index, count in enumerate(above) if 0 < count < total]
+    common = [index for index in useful if above[index] >= LEAST_SHARE * total]
+    useful = common or sorted(useful, key=lambda index: -above[index])[:1]
     chosen: list[int] = []
     for share in shares:
         # Only edges that are far enough from those already chosen, so that each adds something.
         free = [k for k in useful if all(_apart(edges[k], edges[other]) for other in chosen)]
-        if free:
-            chosen.append(min(free, key=lambda k: abs(log(above[k] / total / share))))
+        best = min(free, key=lambda k: abs(log(above[k] / total / share)), default=None)
+        if best is not None and (not chosen or abs(log(above[best] / total / share)) <= log(_NEAR)):
+            chosen.append(best)
     return tuple(sorted(chosen))
 
 

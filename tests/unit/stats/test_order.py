@@ -37,7 +37,14 @@ def test_edges_near_the_wanted_shares_are_chosen() -> None:
 
 def test_coarse_buckets_give_the_edges_they_have() -> None:
     counts = histogram(CLASSIC)
-    assert [CLASSIC[k] for k in choose(CLASSIC, counts)] == [0.1, 0.25, 0.5]
+    assert [CLASSIC[k] for k in choose(CLASSIC, counts)] == [0.1, 0.25]
+
+
+def test_rare_edges_are_left_out_unless_there_is_no_other() -> None:
+    edges = (0.001, 0.0025, 0.005, 0.01)
+    assert choose(edges, [9600, 340, 56, 3, 1]) == (0,)
+    assert choose(edges, [9990, 7, 2, 1, 0]) == (0,)
+    assert choose(edges, [0, 9990, 7, 2, 1]) == (1,)
 
 
 def test_edges_that_split_nothing_are_left_out() -> None:
