@@ -75,7 +75,7 @@ def _wait(gate: Gate, stage: Stage, traffic: Traffic, judgement: Judgement) -> t
         looks = max(least, gate.interval_seconds) * gate.consecutive_success
         return (looks, looks) if traffic.base <= gate.max else (inf, inf)
     comparison = gate.comparison
-    terms = Terms.of(comparison, next_weight=stage.next_weight, concurrent=True) if comparison is not None else None
+    terms = Terms.of(comparison, next_weight=stage.next_weight) if comparison is not None else None
     alpha = float(judgement.false_pass_rate)
     if terms is not None:
         # The e-values of both claims are averaged, so the one that holds has to be twice as large.

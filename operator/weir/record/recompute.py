@@ -85,7 +85,7 @@ def same_state(gate: Gate, recorded: Sequence[str], again: Sequence[str], reques
     if list(recorded) == list(again):
         return True
     asked = gate.comparison or Comparison()
-    terms = Terms.of(asked, next_weight=100, concurrent=True)
+    terms = Terms.of(asked, next_weight=100)
     one, other = prove(gate, recorded, terms, requests), prove(gate, again, terms, requests)
     if max(abs(one.fail - other.fail), abs(one.passed - other.passed)) > _CLOSE:
         return False
@@ -208,7 +208,7 @@ def _terms(gate: Gate, measured: Measurement) -> Terms:
     grid = ratios(asked.fail_above, asked.pass_below).grid
     near = min(grid, key=lambda ratio: abs(ratio - tolerance))
     exact = near if abs(near - tolerance) <= 1e-5 * near else tolerance
-    return Terms(exact, float(measured.accept or 0), measured.comparative)
+    return Terms(exact, float(measured.accept or 0))
 
 
 def _whole(gate: Gate, evidence: EvidenceStatus, counts: Counts) -> Window:

@@ -95,7 +95,7 @@ def _known(turn: Turn) -> list[GateNoise]:
 def _wait_for(turn: Turn, gate: Gate, stage: Stage, next_weight: int, noise: GateNoise) -> _Wait:
     comparison = gate.comparison
     assert comparison is not None
-    terms = Terms.of(comparison, next_weight=next_weight, concurrent=True)
+    terms = Terms.of(comparison, next_weight=next_weight)
     measured = noise_of(noise) if noise.windows else ASSUMED
     stable, candidate = turn.status.stable, turn.status.candidate
     pods = (

@@ -151,7 +151,7 @@ class _Bench:
         return comparison.told(gate, state, evidence, terms, self._levels(evidence)), evidence
 
     def _terms(self, gate: Gate) -> Terms:
-        return Terms.of(gate.comparison or DEFAULT_COMPARISON, next_weight=self.next_weight, concurrent=self.concurrent)
+        return Terms.of(gate.comparison or DEFAULT_COMPARISON, next_weight=self.next_weight)
 
     def _levels(self, evidence: EvidenceStatus) -> Levels:
         windows = known(evidence)

@@ -11,7 +11,7 @@ from weir.api.gate import DEFAULT_COMPARISON, Gate
 from weir.api.rolloutstatus import NoiseStatus
 from weir.release.ledger import Entry
 from weir.release.terms import LOOSER, Proof, Terms, noise_of, tolerances
-from weir.stats import ratio
+from weir.stats import order, ratio
 from weir.stats.absolute import log_above, log_below
 from weir.stats.combine import log_mean
 from weir.stats.ratio import Arms, Ratios, RatioState
@@ -88,10 +88,10 @@ def prove(gate: Gate, states: Sequence[str], terms: Terms, requests: int) -> Pro
         log_mean([ratio.log_no_worse(questions, s[-1], terms.tolerance), _below(terms.accept, s[-1], requests)])
         for s in found
     ]
-    place = max(range(len(found)), key=lambda i: fails[i])
-    shown = found[place][0]
+    harm = order.combine(fails)
+    shown = found[harm.pair][0]
     effect = ratio.interval(questions, shown) if shown.candidate_bad + shown.stable_bad else None
-    return Proof(log_mean(fails), min(passes), effect, place, passes.index(min(passes)))
+    return Proof(harm.log_value, min(passes), effect, harm.pair, passes.index(min(passes)))
 
 
 def _above(share: float, state: RatioState, requests: int) -> float:

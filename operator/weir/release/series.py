@@ -12,7 +12,7 @@ from decimal import Decimal
 from weir.api.gate import Gate
 from weir.api.rolloutstatus import Counts, EvidenceStatus, NoiseStatus, SeriesStatus
 from weir.release import means, rates
-from weir.release.ledger import MAX_WINDOWS, Entry, joined, listed, parse
+from weir.release.ledger import MAX_WINDOWS, Entry, listed, parse
 from weir.release.terms import Heard, Proof, Terms
 
 
@@ -21,7 +21,7 @@ def extended(
 ) -> EvidenceStatus:
     """The evidence after one more window of ``span`` seconds; ``noises``: one for each series."""
     if listed(evidence) >= MAX_WINDOWS:
-        evidence = _shortened(gate, evidence)
+        evidence = _based(gate, evidence)
     evidence = listed_after(evidence, entry, span, counted=gate.template != "mean")
     series = []
     for place, heard in enumerate(noises):
@@ -33,7 +33,7 @@ def extended(
 def listed_after(evidence: EvidenceStatus, entry: Entry, span: float, *, counted: bool = True) -> EvidenceStatus:
     """The evidence with one more window of ``span`` seconds in the list and in the sums (``counted``: of bad events).
 
-    A list that is full and has no states to keep loses its older half; sums are what it stands for.
+    A list that is full loses its older half; the sums, and the bases of states, are what is left of it.
     """
     windows, dropped = evidence.windows, evidence.dropped
     if listed(evidence) >= MAX_WINDOWS:
@@ -72,17 +72,15 @@ def recomputed(gate: Gate, base: str, noise: NoiseStatus, entries: Sequence[Entr
     return anew(gate, base, noise, entries, place)
 
 
-def _shortened(gate: Gate, evidence: EvidenceStatus) -> EvidenceStatus:
-    """The older half of the windows goes behind a checkpoint."""
+def _based(gate: Gate, evidence: EvidenceStatus) -> EvidenceStatus:
+    """The evidence with states based on the older half of a full list, which is about to be dropped."""
     entries = parse(evidence.windows)
-    cut = len(entries) // 2
+    older = entries[: len(entries) // 2]
     series = [
-        s.model_copy(update={"base": recomputed(gate, s.base, s.noise, entries[:cut], place)})
+        s.model_copy(update={"base": recomputed(gate, s.base, s.noise, older, place)})
         for place, s in enumerate(evidence.series)
     ]
-    return evidence.model_copy(
-        update={"dropped": evidence.dropped + cut, "windows": joined(entries[cut:]), "series": series}
-    )
+    return evidence.model_copy(update={"series": series})
 
 
 def prove(gate: Gate, states: Sequence[str], terms: Terms, requests: int) -> Proof:

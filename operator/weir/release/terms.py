@@ -20,19 +20,18 @@ class Terms:
     """What a stage asks of a comparison.
 
     ``tolerance``: ratio to stable that a Pass rules out; ``accept``: share of bad requests (0-1) that a Pass may rule
-    out instead. ``concurrent``: stable serves beside the candidate.
+    out instead.
     """
 
     tolerance: float
     accept: float
-    concurrent: bool = True
 
     @staticmethod
-    def of(comparison: Comparison, *, next_weight: int, concurrent: bool) -> Terms:
+    def of(comparison: Comparison, *, next_weight: int) -> Terms:
         """Terms before ``next_weight`` percent of requests: there, no more harm than ``passBelow`` does at 100."""
         scale = 100 / max(1, next_weight)
         (tolerance,) = tolerances(comparison.pass_below, (scale,))
-        return Terms(tolerance, round(min(0.5, float(comparison.accept_below) * scale), 6), concurrent)
+        return Terms(tolerance, round(min(0.5, float(comparison.accept_below) * scale), 6))
 
 
 def tolerances(pass_below: Decimal, scales: Sequence[float]) -> tuple[float, ...]:

@@ -211,11 +211,8 @@ def step(ratios: Ratios, state: RatioState, arms: Arms) -> RatioState:
             learnt.append(after)
         effects = tuple(learnt)
     else:
-        # As ``ratiofilter.observe`` without anything unknown, in line.
         for log_ratio, likelihood in zip(ratios._logs, state.log_likelihoods, strict=True):
-            f = log_traffic + log_ratio
-            log_candidate = -log1p(exp(-f)) if f > 0.0 else f - log1p(exp(f))
-            likelihoods.append(likelihood + candidate * log_candidate + stable * (log_candidate - f))
+            likelihoods.append(likelihood + ratiofilter.binomial(log_traffic + log_ratio, candidate, stable))
     uncapped = _log_mean(likelihoods, ratios._worse) - likelihoods[ratios._null]
     return RatioState(
         state.noise,

@@ -58,21 +58,14 @@ def observe(effects: Effects, log_odds: float, candidate: float, stable: float) 
     """
     fast, slow, fast_variance, slow_variance, covariance = effects
     f = log_odds + fast + slow
-    # log share of each arm, in the form that loses nothing at either end
     odds = exp(f)
-    if f > 0.0:
-        log_candidate = -log1p(1.0 / odds)
-        log_stable = log_candidate - f
-    else:
-        log_stable = -log1p(odds)
-        log_candidate = log_stable + f
-    binomial = candidate * log_candidate + stable * log_stable
+    likelihood = binomial(f, candidate, stable)
     fast_gain, slow_gain = fast_variance + covariance, slow_variance + covariance
     q = fast_gain + slow_gain
     if q <= _EXACT:
-        return binomial, effects
+        return likelihood, effects
     a, b = (1.0 + odds) / q, (1.0 + 1.0 / odds) / q
-    likelihood = binomial + _rising(a, candidate) + _rising(b, stable) - _rising(a + b, candidate + stable)
+    likelihood += _rising(a, candidate) + _rising(b, stable) - _rising(a + b, candidate + stable)
     a_after, b_after = a + candidate, b + stable
     step = (log(a_after / b_after) - f) / q
     shrink = (candidate / (a * a_after) + stable / (b * b_after)) / (q * q)
@@ -83,6 +76,13 @@ def observe(effects: Effects, log_odds: float, candidate: float, stable: float) 
         max(0.0, slow_variance - slow_gain * slow_gain * shrink),
         covariance - fast_gain * slow_gain * shrink,
     )
+
+
+def binomial(log_odds: float, candidate: float, stable: float) -> float:
+    """Log probability of the split where nothing is unknown (but for what all ratios share)."""
+    # in the form that loses nothing at either end
+    log_candidate = -log1p(exp(-log_odds)) if log_odds > 0.0 else log_odds - log1p(exp(log_odds))
+    return candidate * log_candidate + stable * (log_candidate - log_odds)
 
 
 def _rising(a: float, y: float) -> float:

@@ -132,7 +132,7 @@ def test_given_the_next_weight_when_terms_are_made_then_it_may_do_as_much_harm_a
 ) -> None:
     comparison = make().comparison
     assert comparison is not None
-    terms = Terms.of(comparison, next_weight=weight, concurrent=True)
+    terms = Terms.of(comparison, next_weight=weight)
     assert (terms.tolerance, terms.accept) == (tolerance, accept)
 
 
@@ -445,8 +445,6 @@ def test_given_a_proof_when_it_is_asked_for_again_then_states_alone_are_enough()
     comparison = gate.comparison
     assert comparison is not None
     evidence = desk.evidence["http-errors"]
-    proof = prove(
-        gate, [s.state for s in evidence.series], Terms.of(comparison, next_weight=100, concurrent=True), 5000
-    )
+    proof = prove(gate, [s.state for s in evidence.series], Terms.of(comparison, next_weight=100), 5000)
     assert state.e_pass is not None
     assert log(float(state.e_pass)) == pytest.approx(proof.passed, abs=1e-3)
