@@ -8,9 +8,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from weir.api.evidencestatus import Counts, EvidenceStatus
 from weir.api.gate import Gate
 from weir.api.rollout import Judgement
-from weir.api.rolloutstatus import Counts, EvidenceStatus, GateStatus
+from weir.api.rolloutstatus import GateStatus
 from weir.release.gates import fresh, judge
 from weir.release.observation import Window
 from weir.stats.noise import Noise, NoiseMeter

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from weir.api.base import seconds
+from weir.api.evidencestatus import Counts, EvidenceStatus
 from weir.api.gate import Gate
 from weir.api.rollout import Judgement, Ramp
-from weir.api.rolloutstatus import Counts, EvidenceStatus, GateStatus, Verdict
+from weir.api.rolloutstatus import GateStatus, Verdict
 from weir.release.gates import fresh, judge
 from weir.release.observation import Window
 from weir.release.plan import least_weight

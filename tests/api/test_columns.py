@@ -10,9 +10,9 @@ import pytest
 from tests.api import objects as good
 from tests.api.conftest import KIND, Objects, Server
 from weir.api.base import ApiModel, Condition
+from weir.api.evidencestatus import Counts
 from weir.api.modelversion import ModelVersionStatus
 from weir.api.rolloutstatus import (
-    Counts,
     DecisionEntry,
     GateStatus,
     Measurement,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from tests.properties.cluster import Cluster
-from weir.api.rolloutstatus import Counts
+from weir.api.evidencestatus import Counts
 from weir.release.budget import spans
 from weir.release.observation import BudgetReading, Observation
 

@@ -17,10 +17,11 @@ from typing import Any
 
 from tests.properties.specs import make_spec
 from weir.api.actionrequest import ActionRequestSpec
+from weir.api.evidencestatus import Counts
 from weir.api.gate import Gate
 from weir.api.rollout import RolloutSpec
 from weir.api.rolloutrecord import RolloutRecordSpec
-from weir.api.rolloutstatus import Counts, RolloutStatus
+from weir.api.rolloutstatus import RolloutStatus
 from weir.release.capacity import carried
 from weir.release.decide import decide
 from weir.release.decision import Collect, Decision, PoolIntent

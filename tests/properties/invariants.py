@@ -8,7 +8,8 @@ from tests.properties.cluster import Cluster
 from tests.properties.ramps import ramp_keeps_its_limits
 from weir.api.actionrequest import ActionRequestSpec
 from weir.api.base import seconds
-from weir.api.rolloutstatus import Counts, Outcome, Phase, RolloutStatus
+from weir.api.evidencestatus import Counts
+from weir.api.rolloutstatus import Outcome, Phase, RolloutStatus
 from weir.release.capacity import carried
 from weir.release.decide import decide
 from weir.release.decision import Decision

@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from weir.api.base import ApiModel, Duration, LocalRef, Rule, ShortText, Time
-from weir.api.rolloutstatus import Count, Message
+from weir.api.base import ApiModel, Count, Duration, LocalRef, Message, Rule, ShortText, Time
 
 Action = Literal["Promote", "Abort", "Retry", "Pause", "Resume"]
 

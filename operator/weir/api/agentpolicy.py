@@ -13,6 +13,8 @@ from weir.api.base import (
     Condition,
     Duration,
     Label,
+    MapByName,
+    MapByType,
     Name,
     Number,
     OptionalDuration,
@@ -20,7 +22,6 @@ from weir.api.base import (
     StringMap,
     Text,
 )
-from weir.api.rolloutstatus import MapByName, MapByType
 
 MapByAction: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["action"]}
 MapBySubject: dict[str, Any] = {

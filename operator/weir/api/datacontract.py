@@ -16,6 +16,8 @@ from weir.api.base import (
     Duration,
     Label,
     LocalRef,
+    MapByName,
+    MapByType,
     Name,
     Number,
     Ratio,
@@ -24,7 +26,6 @@ from weir.api.base import (
     Text,
     Time,
 )
-from weir.api.rolloutstatus import MapByName, MapByType
 
 MapByProperty: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["property"]}
 Set: dict[str, Any] = {"x-kubernetes-list-type": "set"}

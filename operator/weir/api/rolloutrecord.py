@@ -7,10 +7,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from weir.api.base import ApiModel, Rule, ShortText, Time
+from weir.api.base import ApiModel, Count, Message, Rule, ShortText, Time
+from weir.api.evidencestatus import EvidenceStatus
 from weir.api.gate import Gate
 from weir.api.rollout import Judgement
-from weir.api.rolloutstatus import Count, DecisionEntry, EvidenceStatus, Message, Outcome, VersionStatus
+from weir.api.rolloutstatus import DecisionEntry, Outcome, VersionStatus
 
 
 class RolloutRecordSpec(ApiModel):

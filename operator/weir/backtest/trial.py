@@ -10,9 +10,10 @@ from random import Random
 from typing import Literal
 
 from weir.api.base import seconds
+from weir.api.evidencestatus import Counts, EvidenceStatus
 from weir.api.gate import Gate
 from weir.api.rollout import RolloutSpec
-from weir.api.rolloutstatus import Counts, EvidenceStatus, GateStatus, Verdict
+from weir.api.rolloutstatus import GateStatus, Verdict
 from weir.backtest.history import History, Moment, PodCounts, summed
 from weir.backtest.injection import Regression, injected
 from weir.backtest.splits import Split

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from math import inf
 
 from weir.api.base import seconds
+from weir.api.evidencestatus import Counts
 from weir.api.gate import Metrics
 from weir.api.rollout import ErrorBudget
-from weir.api.rolloutstatus import Counts
 from weir.evidence import templates
 from weir.evidence.clock import Clock
 from weir.evidence.errors import DataError, PrometheusBadAnswer, ReadError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from weir.api.rolloutstatus import EvidenceStatus, NoiseStatus, RolloutStatus
+from weir.api.evidencestatus import EvidenceStatus, NoiseStatus
+from weir.api.rolloutstatus import RolloutStatus
 from weir.evidence.noise import KnownByGate
 from weir.stats.noise import Noise
 

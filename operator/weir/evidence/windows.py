@@ -16,7 +16,7 @@ from dataclasses import replace
 from decimal import Decimal
 from math import inf
 
-from weir.api.rolloutstatus import Counts
+from weir.api.evidencestatus import Counts
 from weir.evidence.checkpoint import Amounts, Resumption, Standing, add, encode, less, missed
 from weir.evidence.noise import GateNoise
 from weir.evidence.tiles import MAX_ERROR, Kept, Plan, Progress, Tiles

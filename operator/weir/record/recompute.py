@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import log
 
+from weir.api.evidencestatus import Counts, EvidenceStatus, SeriesStatus
 from weir.api.gate import Comparison, Gate
 from weir.api.rollout import Judgement
-from weir.api.rolloutstatus import Counts, EvidenceStatus, GateStatus, Measurement, SeriesStatus, Verdict
+from weir.api.rolloutstatus import GateStatus, Measurement, Verdict
 from weir.release import comparison, looks, objective
 from weir.release.comparison import Levels, e_value, pass_level, question
 from weir.release.gates import fresh, judge

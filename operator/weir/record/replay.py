@@ -16,8 +16,9 @@ import yaml
 from pydantic import ValidationError
 
 from weir.api.base import format_time
+from weir.api.evidencestatus import EvidenceStatus
 from weir.api.rolloutrecord import RolloutRecordSpec
-from weir.api.rolloutstatus import DecisionEntry, EvidenceStatus, Measurement
+from weir.api.rolloutstatus import DecisionEntry, Measurement
 from weir.record.recompute import JUDGED, NotRecomputableError, Then, differences, same_state, then, together
 from weir.release.ledger import parse
 from weir.release.record import record_hash

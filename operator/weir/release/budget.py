@@ -13,8 +13,9 @@ from math import sqrt
 from typing import Literal
 
 from weir.api.base import seconds
+from weir.api.evidencestatus import EvidenceStatus, NoiseStatus
 from weir.api.rollout import ErrorBudget
-from weir.api.rolloutstatus import BudgetStatus, EvidenceStatus, NoiseStatus
+from weir.api.rolloutstatus import BudgetStatus
 from weir.release.ledger import parse, totals
 from weir.release.observation import BudgetReading, Problem, Target
 from weir.release.turn import Turn

@@ -11,8 +11,9 @@ from functools import lru_cache
 from itertools import pairwise
 from math import exp, inf, log
 
+from weir.api.evidencestatus import Counts, EvidenceStatus, GateNoise, NoiseStatus
 from weir.api.gate import DEFAULT_COMPARISON, Gate
-from weir.api.rolloutstatus import Counts, EvidenceStatus, GateNoise, GateStatus, NoiseStatus, Verdict
+from weir.api.rolloutstatus import GateStatus, Verdict
 from weir.release.ledger import Entry, parse, seen
 from weir.release.observation import Edge, Window
 from weir.release.rates import decoded

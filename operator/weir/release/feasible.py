@@ -8,8 +8,8 @@ from math import inf, sqrt
 from typing import Literal
 
 from weir.api.base import seconds
+from weir.api.evidencestatus import GateNoise
 from weir.api.gate import Gate
-from weir.api.rolloutstatus import GateNoise
 from weir.release.comparison import traffic
 from weir.release.ledger import seen
 from weir.release.plan import RAMP, Stage, counting_gate

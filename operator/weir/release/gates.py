@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
+from weir.api.evidencestatus import EvidenceStatus, GateNoise
 from weir.api.gate import DEFAULT_COMPARISON, Gate
 from weir.api.rollout import Judgement
-from weir.api.rolloutstatus import EvidenceStatus, GateNoise, GateStatus, Measurement, Verdict
+from weir.api.rolloutstatus import GateStatus, Measurement, Verdict
 from weir.release import comparison, looks, objective
 from weir.release.comparison import Levels
 from weir.release.ledger import seen as known

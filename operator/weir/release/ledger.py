@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from weir.api.rolloutstatus import Counts, EvidenceStatus
+from weir.api.evidencestatus import Counts, EvidenceStatus
 
 MAX_WINDOWS = 192
 """Windows that are listed; beyond, the older half goes behind a checkpoint."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from weir.api.evidencestatus import Counts
 from weir.api.gate import Gate
-from weir.api.rolloutstatus import Counts, GateStatus, Verdict
+from weir.api.rolloutstatus import GateStatus, Verdict
 from weir.release.observation import Window
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from weir.api.evidencestatus import NoiseStatus
 from weir.api.gate import DEFAULT_COMPARISON, Gate
-from weir.api.rolloutstatus import NoiseStatus
 from weir.release.ledger import Entry
 from weir.release.terms import LOOSER, Proof, Terms, tolerances
 from weir.stats import means

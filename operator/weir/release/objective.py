@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from weir.api.evidencestatus import Counts, EvidenceStatus, SeriesStatus
 from weir.api.gate import Gate
-from weir.api.rolloutstatus import Counts, EvidenceStatus, GateStatus, SeriesStatus, Verdict
+from weir.api.rolloutstatus import GateStatus, Verdict
 from weir.release.comparison import Levels, e_text, e_value
 from weir.release.ledger import Entry, seen
 from weir.release.observation import Window

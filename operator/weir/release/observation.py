@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Literal
 
 from weir.api.actionrequest import ActionRequestSpec
+from weir.api.evidencestatus import Counts
 from weir.api.rollout import RolloutSpec
-from weir.api.rolloutstatus import Counts
 from weir.stats.noise import Noise
 
 

@@ -12,16 +12,10 @@ from decimal import Decimal
 from functools import lru_cache
 
 from weir.api.base import seconds
+from weir.api.evidencestatus import Counts, EvidenceStatus
 from weir.api.gate import Gate
 from weir.api.rollout import Ramp
-from weir.api.rolloutstatus import (
-    Counts,
-    EvidenceStatus,
-    Outcome,
-    Phase,
-    RampStatus,
-    Verdict,
-)
+from weir.api.rolloutstatus import Outcome, Phase, RampStatus, Verdict
 from weir.release import budget
 from weir.release.gates import fresh
 from weir.release.ledger import listed, parse, recent, seen

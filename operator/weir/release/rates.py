@@ -7,8 +7,8 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
+from weir.api.evidencestatus import NoiseStatus
 from weir.api.gate import DEFAULT_COMPARISON, Gate
-from weir.api.rolloutstatus import NoiseStatus
 from weir.release.ledger import Entry
 from weir.release.terms import LOOSER, Proof, Terms, noise_of, tolerances
 from weir.stats import order, ratio

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from weir.api.evidencestatus import Counts, EvidenceStatus, NoiseStatus, SeriesStatus
 from weir.api.gate import Gate
-from weir.api.rolloutstatus import Counts, EvidenceStatus, NoiseStatus, SeriesStatus
 from weir.release import means, rates
 from weir.release.ledger import MAX_WINDOWS, Entry, listed, parse
 from weir.release.terms import Heard, Proof, Terms

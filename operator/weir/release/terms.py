@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from weir.api.evidencestatus import NoiseStatus
 from weir.api.gate import Comparison
-from weir.api.rolloutstatus import NoiseStatus
 from weir.stats.noise import ASSUMED, Noise
 from weir.stats.ratio import Effect
 

@@ -8,9 +8,10 @@ import pytest
 
 from benchmarks.decisions.ours import decide
 from benchmarks.decisions.worlds import WINDOW, Arm, Effect, Releases, World, pods_of, simulate
+from weir.api.evidencestatus import Counts
 from weir.api.gate import Gate
 from weir.api.rollout import Judgement
-from weir.api.rolloutstatus import Counts, Verdict
+from weir.api.rolloutstatus import Verdict
 from weir.evidence.noise import GateNoise, measured
 from weir.release.gates import fresh, judge
 from weir.release.observation import Window

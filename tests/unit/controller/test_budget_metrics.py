@@ -7,8 +7,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from tests.properties.specs import make_spec
+from weir.api.evidencestatus import Counts
 from weir.api.rollout import ErrorBudget
-from weir.api.rolloutstatus import BudgetStatus, Counts, RolloutStatus
+from weir.api.rolloutstatus import BudgetStatus, RolloutStatus
 from weir.controller.metrics import ReleaseMetrics
 from weir.release.budget import FRESH, spans
 from weir.release.observation import BudgetReading, RolloutView

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.evidence.fake_prometheus import FakePrometheus, vector
 from tests.unit.evidence.world import EPOCH, FakeClock, settle
+from weir.api.evidencestatus import Counts
 from weir.api.gate import Metrics
 from weir.api.rollout import ErrorBudget
-from weir.api.rolloutstatus import Counts
 from weir.evidence.budget import EVERY, BudgetReader, Service, by_code, by_selector, pods_query, selected_query
 from weir.evidence.errors import DataError, PrometheusBadAnswer, PrometheusTimeout
 from weir.evidence.metrics import EvidenceMetrics

@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.evidence.fake_prometheus import Answer, FakePrometheus, scalar, vector
 from tests.unit.evidence.world import COLLECT, EPOCH, ERRORS, KEY, SLOW, Server, World, pass_time, row, settle, source
+from weir.api.evidencestatus import Counts
 from weir.api.gate import Gate, Metrics, RequestMetrics
-from weir.api.rolloutstatus import Counts
 from weir.evidence.collector import ArmPods, Pod
 from weir.evidence.errors import PodUnreachable
 from weir.release.observation import Share

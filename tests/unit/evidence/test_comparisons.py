@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.evidence.fake_prometheus import Answer, FakePrometheus, matrix, vector
 from tests.unit.evidence.world import COLLECT, EPOCH, KEY, Server, World, pass_time, row, settle, source
+from weir.api.evidencestatus import Counts
 from weir.api.gate import Gate
-from weir.api.rolloutstatus import Counts
 from weir.evidence.collector import ArmPods, Pod
 from weir.evidence.errors import PodUnreachable
 from weir.evidence.history import scrape_interval

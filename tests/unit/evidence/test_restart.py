@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.evidence.fake_prometheus import Answer, FakePrometheus, vector
 from tests.unit.evidence.world import COLLECT, EPOCH, KEY, Server, World, pass_time, row, settle, source
+from weir.api.evidencestatus import Counts
 from weir.api.gate import Gate, Metrics, RequestMetrics
-from weir.api.rolloutstatus import Counts
 from weir.evidence.collector import ArmPods, Pod
 from weir.evidence.stored import Stored
 from weir.release.observation import Window

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from weir.api.rolloutstatus import EvidenceStatus, GateNoise, GateStatus, NoiseStatus, RolloutStatus, SeriesStatus
+from weir.api.evidencestatus import EvidenceStatus, GateNoise, NoiseStatus, SeriesStatus
+from weir.api.rolloutstatus import GateStatus, RolloutStatus
 from weir.evidence.stored import Stored
 from weir.stats.noise import Noise
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weir.api.base import format_time, parse_time
-from weir.api.rolloutstatus import Counts
+from weir.api.evidencestatus import Counts
 from weir.evidence.checkpoint import Resumption, Standing, decode
 from weir.evidence.counters import Counters
 from weir.evidence.tiles import MAX_KEPT, Plan, Progress, Tiles

@@ -9,9 +9,9 @@ from typing import Any
 
 from tests.properties.cluster import Cluster
 from tests.properties.specs import canary, make_spec
+from weir.api.evidencestatus import Counts
 from weir.api.gate import Gate
 from weir.api.rolloutrecord import RolloutRecordSpec
-from weir.api.rolloutstatus import Counts
 from weir.backtest.chance import binomial
 from weir.release.observation import Edge, Window
 from weir.stats.noise import Noise

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.properties.specs import blue_green
 from tests.unit.release.scenario import judged, outcome
 from tests.unit.release.test_budget import BUDGET, releasing, serving
+from weir.api.evidencestatus import Counts, EvidenceStatus, NoiseStatus, SeriesStatus
 from weir.api.rollout import ErrorBudget
-from weir.api.rolloutstatus import Counts, EvidenceStatus, NoiseStatus, SeriesStatus
 from weir.release.budget import FRESH, SHORTEST, excess, measured, spans, usable
 from weir.release.ledger import listed
 from weir.release.observation import BudgetReading

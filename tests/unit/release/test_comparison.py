@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from weir.api.evidencestatus import Counts, EvidenceStatus, GateNoise
 from weir.api.gate import Gate
 from weir.api.rollout import Judgement
-from weir.api.rolloutstatus import Counts, EvidenceStatus, GateNoise, GateStatus, Verdict
+from weir.api.rolloutstatus import GateStatus, Verdict
 from weir.release import ledger
 from weir.release.comparison import remembered
 from weir.release.gates import fresh, judge

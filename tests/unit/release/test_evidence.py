@@ -10,7 +10,8 @@ from tests.properties.cluster import Cluster, Quality
 from tests.properties.invariants import settles
 from tests.properties.specs import gate
 from tests.unit.release.scenario import conditions, outcome, releasing, serving
-from weir.api.rolloutstatus import Counts, Phase, Verdict
+from weir.api.evidencestatus import Counts
+from weir.api.rolloutstatus import Phase, Verdict
 from weir.release.decide import decide
 from weir.release.observation import Share, Window
 

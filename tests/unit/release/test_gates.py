@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from weir.api.evidencestatus import Counts
 from weir.api.gate import Gate
 from weir.api.rollout import Judgement
-from weir.api.rolloutstatus import Counts, GateStatus, Verdict
+from weir.api.rolloutstatus import GateStatus, Verdict
 from weir.release.gates import fresh, judge, measurement, worst
 from weir.release.observation import Window
 

@@ -10,7 +10,8 @@ from tests.properties.cluster import Cluster, Quality
 from tests.properties.invariants import settles
 from tests.properties.specs import canary, gate, ramp
 from tests.unit.release.scenario import judged, outcome, releasing, serving, trail
-from weir.api.rolloutstatus import Counts, GateNoise, Phase
+from weir.api.evidencestatus import Counts, GateNoise
+from weir.api.rolloutstatus import Phase
 from weir.release.decide import decide
 from weir.release.observation import Window
 

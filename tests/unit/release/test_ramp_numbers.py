@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 
 from tests.properties.specs import gate, make_spec, ramp
 from weir.api.base import seconds
+from weir.api.evidencestatus import Counts, EvidenceStatus, NoiseStatus, SeriesStatus
 from weir.api.rollout import Ramp
-from weir.api.rolloutstatus import (
-    Counts,
-    EvidenceStatus,
-    NoiseStatus,
-    RampStatus,
-    RolloutStatus,
-    SeriesStatus,
-    StageStatus,
-)
+from weir.api.rolloutstatus import RampStatus, RolloutStatus, StageStatus
 from weir.release.plan import RAMP, Stage, counting_gate, least_weight, planned_replicas, stages
 from weir.release.ramp import Reckoning, affordable, reckon
 
