@@ -279,8 +279,8 @@ class Cluster:
     def ask(self, action: str, uid: str = "", **fields: Any) -> str:
         """Creates an ActionRequest; returns its uid."""
         uid = uid or f"request-{len(self.waiting) + len(self.results):04}"
-        spec = {"action": action, "rolloutRef": {"name": "demo"}, "reason": "because", **fields}
-        self.waiting[uid] = Request(uid, uid, ActionRequestSpec.model_validate(spec), "somebody")
+        spec = {"action": action, "rolloutRef": {"name": "demo"}, "reason": "because", "requester": "somebody"}
+        self.waiting[uid] = Request(uid, uid, ActionRequestSpec.model_validate({**spec, **fields}), self.now)
         return uid
 
     def ready(self, name: str, count: int) -> None:

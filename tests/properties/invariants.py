@@ -71,7 +71,7 @@ class Step:
     def asked(self, action: str) -> bool:
         """Whether a request for that action succeeds in this decision."""
         done = {result.uid for result in self.decision.desired.results if result.phase == "Succeeded"}
-        handled = {entry.split("=")[0] for entry in self.before.handled_requests}
+        handled = {entry.uid for entry in self.before.handled_requests}
         return any(r.uid in done - handled and r.spec.action == action for r in self.obs.requests)
 
     def carries(self, pool: str) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from weir.api.approval import Approval
 from weir.api.base import (
     AnyObject,
     ApiModel,
@@ -297,6 +298,12 @@ class RolloutSpec(ApiModel):
             "!has(self.strategy.blueGreen.preview.hostname)",
             "a preview hostname needs `traffic.gateway`; remove `strategy.blueGreen.preview.hostname`",
         ),
+        Rule(
+            "!has(self.approvals) || self.approvals.all(a, self.approvals.exists_one(b, "
+            "(has(b.name) ? b.name : b.before) == (has(a.name) ? a.name : a.before)))",
+            "names of approvals must differ; give each approval with the same `before` a `name`",
+            field_path=".approvals",
+        ),
     )
     version_ref: LocalRef = Field(description="versionRef: ModelVersion that should serve.")
     replicas: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="replicas at full traffic.")
@@ -315,6 +322,9 @@ class RolloutSpec(ApiModel):
     )
     error_budget: ErrorBudget | None = Field(
         default=None, description="errorBudget of the whole service, which freezes releases while it is spent."
+    )
+    approvals: Annotated[list[Approval], Field(max_length=8)] = Field(
+        default_factory=list, description="approvals that a release needs from people on its way."
     )
     metrics: Metrics = Field(default_factory=Metrics, description="metrics: where evidence comes from.")
     rollback: Rollback = Field(

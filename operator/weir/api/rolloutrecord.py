@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from weir.api.base import ApiModel, Count, Message, Rule, ShortText, Time
+from weir.api.approval import ApprovalStatus
+from weir.api.base import ApiModel, Count, Message, Number, Rule, ShortText, Time
 from weir.api.evidencestatus import EvidenceStatus
 from weir.api.gate import Gate
 from weir.api.rollout import Judgement
@@ -39,6 +40,20 @@ class RolloutRecordSpec(ApiModel):
     judgement: Judgement = Field(default_factory=Judgement, description="judgement as it was configured.")
     evidence: Annotated[list[EvidenceStatus], Field(max_length=16)] = Field(
         default_factory=list, description="evidence of comparisons: the windows from which verdicts are recomputed."
+    )
+    approvals: Annotated[list[ApprovalStatus], Field(max_length=8)] | None = Field(
+        default=None, description="approvals that the release needed, and who gave them."
+    )
+    requested_by: ShortText | None = Field(
+        default=None, description="requestedBy: who asked for the release by an ActionRequest."
+    )
+    authors: Annotated[list[ShortText], Field(max_length=32)] | None = Field(
+        default=None, description="authors: who changed the Rollout for this release, as far as admission knows."
+    )
+    time_to_stable: Number | None = Field(
+        default=None,
+        description="timeToStable in seconds, from the decision to put the release back until the gateway had taken "
+        "weight 0; absent where the candidate had no traffic.",
     )
     previous_hash: ShortText = Field(
         default="", description="previousHash: hash of the previous record of this Rollout."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from weir.api.action import HandledRequest, Skip
+from weir.api.approval import ApprovalStatus
 from weir.api.base import ApiModel, Condition, Count, MapByName, MapByType, Message, Number, ShortText, Text, Time
 from weir.api.evidencestatus import Counts, EvidenceStatus, GateNoise, NoiseStatus
 
@@ -22,6 +24,7 @@ class Phase(StrEnum):
     BAKE = "Bake"
     PROMOTED = "Promoted"
     HELD = "Held"
+    AWAITING_APPROVAL = "AwaitingApproval"
     PAUSED = "Paused"
     ROLLING_BACK = "RollingBack"
     ROLLED_BACK = "RolledBack"
@@ -47,6 +50,8 @@ class Outcome(StrEnum):
     SUPERSEDED = "Superseded"
     REVERTED = "Reverted"
     DELETED = "Deleted"
+    RESTORED = "Restored"
+    DRILLED = "Drilled"
 
 
 class VersionStatus(ApiModel):
@@ -185,6 +190,7 @@ class Ending(ApiModel):
     reason: ShortText = Field(description="reason in CamelCase.")
     message: Message = Field(description="message for people.")
     since: Time = Field(description="since when.")
+    by: ShortText = Field(default="weir", description="by whom.")
     drain_until: Time | None = Field(default=None, description="drainUntil: set when the data plane shows weight 0.")
 
 
@@ -241,6 +247,9 @@ class DecisionEntry(ApiModel):
     reason: ShortText = Field(description="reason in CamelCase.")
     message: Message = Field(description="message for people.")
     actor: ShortText = Field(default="weir", description="actor: who caused it.")
+    request: Text | None = Field(
+        default=None, description="request: ActionRequest that caused it, as NAME@DIGEST of its spec."
+    )
     evidence: Annotated[list[Measurement], Field(max_length=16)] = Field(
         default_factory=list, description="evidence it stands on."
     )
@@ -257,6 +266,11 @@ class ReleaseSummary(ApiModel):
     started_at: Time = Field(description="startedAt: when it began.")
     finished_at: Time = Field(description="finishedAt: when it ended.")
     record: ShortText = Field(description="record: name of the RolloutRecord.")
+    time_to_stable: Number | None = Field(
+        default=None,
+        description="timeToStable in seconds, from the decision to put the release back until the gateway had taken "
+        "weight 0; absent where the candidate had no traffic.",
+    )
 
 
 class RolloutStatus(ApiModel):
@@ -285,6 +299,16 @@ class RolloutStatus(ApiModel):
         default_factory=list, description="noise measured on stable's pods, kept for the next release."
     )
     hold: Hold | None = Field(default=None, description="hold: why the release does not move.")
+    approvals: Annotated[list[ApprovalStatus], Field(max_length=8, json_schema_extra=MapByName)] = Field(
+        default_factory=list, description="approvals of the current or last release, and who gave them."
+    )
+    requested_by: ShortText = Field(
+        default="", description="requestedBy: who asked for the current release by an ActionRequest."
+    )
+    restoring: bool = Field(
+        default=False, description="restoring: the candidate is an earlier version that a Rollback puts back."
+    )
+    skip: Skip | None = Field(default=None, description="skip: a stage that a person asked to leave.")
     pause: Pause | None = Field(default=None, description="pause by a person.")
     paused_at: Time | None = Field(
         default=None, description="pausedAt: since when time does not count for the current release."
@@ -304,19 +328,16 @@ class RolloutStatus(ApiModel):
     history: Annotated[list[ReleaseSummary], Field(max_length=10)] = Field(
         default_factory=list, description="history of finished releases, newest first."
     )
-    handled_requests: Annotated[list[ShortText], Field(max_length=20)] = Field(
-        default_factory=list, description="handledRequests: results of ActionRequests, as UID=RESULT, newest first."
+    handled_requests: Annotated[list[HandledRequest], Field(max_length=20)] = Field(
+        default_factory=list, description="handledRequests: ActionRequests that were executed or refused, newest first."
     )
     granularity: Text | None = Field(
         default=None, description="granularity of weights, where it is coarser than one percent."
     )
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=MapByType)] = Field(
         default_factory=list,
-        description="conditions: Ready, Reconciling, Stalled, Feasible, BudgetAvailable.",
+        description="conditions: Ready, Reconciling, Stalled, AwaitingApproval, Feasible, BudgetAvailable.",
     )
     evidence: Annotated[list[EvidenceStatus], Field(max_length=16)] = Field(
         default_factory=list, description="evidence of comparisons in the current or last release."
     )
-
-
-Result = Literal["Succeeded", "Refused"]

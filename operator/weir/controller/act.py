@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from weir.api import API_VERSION
+from weir.api.actionrequest import ActionRequestStatus, Effect
 from weir.api.modelversion import canonical, sha256
 from weir.controller.memory import Memory
 from weir.controller.observe import Observer, Versions
-from weir.release.decision import Desired, PoolIntent
+from weir.release.decision import Desired, PoolIntent, RequestResult
 from weir.release.observation import Problem, RolloutView
 from weir.release.record import record_name
 from weir.runtime.cache import Cache, StaleGuard
@@ -254,17 +256,29 @@ class Actor:
                 scene.memory.problems[str(write)] = problem
             raise
 
-    async def results(self, view: RolloutView, desired: Desired, at: str) -> None:
+    async def results(self, view: RolloutView, desired: Desired) -> None:
         """Writes the results of ActionRequests; one that is gone needs none."""
         for result in desired.results:
             request = self._cache.get(ACTION_REQUESTS, view.namespace, result.name)
             if request is None or request["metadata"]["uid"] != result.uid:
                 continue
-            try:
-                status = {"phase": result.phase, "message": result.message, "completedAt": at}
-                await self.status(request, status, ACTION_REQUESTS)
-            except NotFound:
-                continue
+            if (status := _request_status(result)) != (request.get("status") or {}):
+                with suppress(NotFound):
+                    await self.status(request, status, ACTION_REQUESTS)
+
+
+def _request_status(result: RequestResult) -> dict[str, object]:
+    """Status of an ActionRequest: a function of what the Rollout remembers, so that it is written once."""
+    entry = result.handled
+    if entry is None:
+        return ActionRequestStatus(phase="Pending", message=result.message).to_dict()
+    return ActionRequestStatus(
+        phase=entry.phase,
+        message=entry.message,
+        completed_at=entry.at,
+        digest=entry.digest,
+        effect=Effect(before=entry.before, after=entry.after),
+    ).to_dict()
 
 
 def write_problem(memory: Memory, kind: str = "") -> Problem | None:

@@ -193,13 +193,16 @@ class Observer:
         """ActionRequests for the Rollout that have no result yet."""
         found = []
         for obj in self._cache.select(ACTION_REQUESTS, view.namespace):
-            if obj["spec"]["rolloutRef"]["name"] != view.name or (obj.get("status") or {}).get("phase"):
+            ended = (obj.get("status") or {}).get("phase", "Pending") != "Pending"
+            if obj["spec"]["rolloutRef"]["name"] != view.name or ended:
                 continue
             try:
                 spec = ActionRequestSpec.model_validate(obj["spec"])
             except ValidationError:
                 continue
-            found.append(Request(obj["metadata"]["uid"], obj["metadata"]["name"], spec, spec.requester or ""))
+            meta, status = obj["metadata"], obj.get("status") or {}
+            created = parse_time(meta["creationTimestamp"])
+            found.append(Request(meta["uid"], meta["name"], spec, created, status.get("message", "")))
         return tuple(found)
 
     def recorded(self, view: RolloutView) -> dict[int, str]:

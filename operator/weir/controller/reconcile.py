@@ -10,7 +10,6 @@ from dataclasses import replace
 from opentelemetry.trace import Tracer
 from pydantic import ValidationError
 
-from weir.api.base import format_time
 from weir.api.modelversion import ModelVersionSpec
 from weir.api.rolloutstatus import RolloutStatus
 from weir.controller.act import Actor, NotYet, Scene, write_problem
@@ -182,7 +181,7 @@ class RolloutReconciler:
         self._background(scene, key, decision)
         await self._actor.cluster(scene, desired)
         await self._actor.record(scene, desired, scope.traceparent)
-        await self._actor.results(view, desired, format_time(now))
+        await self._actor.results(view, desired)
         for event in decision.events:
             await self._events.emit(
                 obj,

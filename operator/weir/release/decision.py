@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from weir.api.action import HandledRequest
 from weir.api.rolloutrecord import RolloutRecordSpec
 from weir.api.rolloutstatus import RolloutStatus
 
@@ -39,12 +40,13 @@ class Collect:
 
 @dataclass(frozen=True)
 class RequestResult:
-    """Result to write into an ActionRequest."""
+    """Result to write into an ActionRequest; ``handled`` is None while it is Pending."""
 
     uid: str
     name: str
-    phase: Literal["Succeeded", "Refused"]
+    phase: Literal["Pending", "Succeeded", "Refused", "Expired"]
     message: str
+    handled: HandledRequest | None = None
 
 
 @dataclass(frozen=True)

@@ -130,12 +130,22 @@ class Share:
 
 @dataclass(frozen=True)
 class Request:
-    """An ActionRequest that has no result yet."""
+    """An ActionRequest that has no result yet.
+
+    ``created``: seconds since the epoch, as the API server says. ``pending``: what its status says while it waits for
+    its moment.
+    """
 
     uid: str
     name: str
     spec: ActionRequestSpec
-    requester: str = ""
+    created: float = 0.0
+    pending: str = ""
+
+    @property
+    def requester(self) -> str:
+        """Who asks, as admission vouches for; the request's own name where nobody is named."""
+        return self.spec.requester or self.name
 
 
 @dataclass(frozen=True)
@@ -158,6 +168,8 @@ class Observation:
     warmed: frozenset[str] = frozenset()
     warmup_problem: Problem | None = None
     requests: tuple[Request, ...] = ()
+    admission_problem: str | None = None
+    """Why consents cannot be trusted: the admission policies that vouch for requesters are not in force."""
     recorded: Mapping[int, str] = field(default_factory=dict)
     """Release number → hash, of the RolloutRecords that exist for this Rollout."""
 
@@ -176,6 +188,8 @@ class RolloutView:
     generation: int
     spec: RolloutSpec
     deleting: bool = False
+    authors: tuple[str, ...] = ()
+    """Who changed the Rollout since ``versionRef`` last changed; they cannot approve."""
 
 
 Arm = Literal["stable", "candidate"]

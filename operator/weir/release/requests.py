@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Literal
 
+from weir.api.action import HandledRequest, Position
+from weir.api.actionrequest import action_digest
 from weir.api.base import format_time, seconds
 from weir.api.rolloutstatus import Force, Outcome, Pause, Phase
 from weir.release import budget
 from weir.release.decision import RequestResult
 from weir.release.observation import Request
+from weir.release.phase import phase as phase_of
 from weir.release.turn import Turn
 
 _REMEMBERED = 20
-_MAX_ENTRY = 253
+_MAX_ACTOR = 253
+_MAX_MESSAGE = 1024
 
 
 class Refused(Exception):
@@ -21,39 +25,65 @@ class Refused(Exception):
 
 
 def handle(turn: Turn) -> None:
-    """Executes every request that has no result yet, by name, and reports results of earlier ones again.
+    """Executes every request that has no result yet, and reports results of earlier ones again.
 
-    No more are executed than can be remembered until their results are written: a forgotten one would run twice.
+    Aborts come first, then the oldest. No more are executed than can be remembered until their results are written: a
+    forgotten one would run twice.
     """
-    waiting = {request.uid: request for request in sorted(turn.obs.requests, key=lambda r: (r.name, r.uid))}
-    handled = dict(entry.split("=", 1) for entry in turn.status.handled_requests)
+    order = sorted(turn.obs.requests, key=lambda r: (r.spec.action != "Abort", r.created, r.name, r.uid))
+    waiting = {request.uid: request for request in order}
+    handled = {entry.uid: entry for entry in turn.status.handled_requests}
     for uid, request in waiting.items():
-        if uid not in handled:
+        entry = handled.get(uid)
+        if entry is None:
             if len(waiting.keys() & handled.keys()) >= _REMEMBERED:
                 continue
-            phase, message = _execute(turn, request)
-            entry = f"{uid}={phase}:{message}"[:_MAX_ENTRY]
-            handled[uid] = entry.split("=", 1)[1]
+            entry = handled[uid] = _execute(turn, request)
             turn.set(handled_requests=_remember([entry, *turn.status.handled_requests], waiting))
-        phase_text, _, message = handled[uid].partition(":")
-        result: Literal["Succeeded", "Refused"] = "Succeeded" if phase_text == "Succeeded" else "Refused"
-        turn.results.append(RequestResult(uid, request.name, result, message))
+        turn.results.append(RequestResult(uid, request.name, entry.phase, entry.message, entry))
 
 
-def _remember(entries: list[str], waiting: Container[str]) -> list[str]:
+def _remember(entries: list[HandledRequest], waiting: Container[str]) -> list[HandledRequest]:
     """The newest entries; where there is no room for all, those without a written result stay."""
     while len(entries) > _REMEMBERED:
-        done = [place for place, entry in enumerate(entries) if entry.split("=", 1)[0] not in waiting]
+        done = [place for place, entry in enumerate(entries) if entry.uid not in waiting]
         del entries[done[-1] if done else -1]
     return entries
 
 
-def _execute(turn: Turn, request: Request) -> tuple[str, str]:
+def _execute(turn: Turn, request: Request) -> HandledRequest:
+    before = position(turn)
+    phase: Literal["Succeeded", "Refused"] = "Succeeded"
     try:
         _check_expectations(turn, request)
-        return "Succeeded", _VERBS[request.spec.action](turn, request)
+        message = _VERBS[request.spec.action](turn, request)
     except Refused as refusal:
-        return "Refused", str(refusal)
+        phase, message = "Refused", str(refusal)
+    return HandledRequest(
+        uid=request.uid,
+        name=request.name,
+        action=request.spec.action,
+        by=_actor(request),
+        phase=phase,
+        message=message[:_MAX_MESSAGE],
+        at=turn.now,
+        digest=action_digest(request.spec),
+        before=before,
+        after=position(turn),
+    )
+
+
+def position(turn: Turn) -> Position:
+    """Where the Rollout stands at this moment of the turn."""
+    status = turn.status
+    return Position(
+        release=status.release,
+        phase=str(phase_of(turn)),
+        stage=status.stage.name if status.stage is not None else "",
+        weight=status.weight,
+        stable=status.stable.label if status.stable is not None else "",
+        candidate=status.candidate.label if status.candidate is not None else "",
+    )
 
 
 def _check_expectations(turn: Turn, request: Request) -> None:
@@ -71,7 +101,7 @@ def _check_expectations(turn: Turn, request: Request) -> None:
 
 
 def _actor(request: Request) -> str:
-    return (request.requester or request.spec.requester or request.name)[:_MAX_ENTRY]
+    return request.requester[:_MAX_ACTOR]
 
 
 def _promote(turn: Turn, request: Request) -> str:

@@ -1,0 +1,1 @@
+"""Checks of manifests without a cluster: schema, rules, references, feasibility."""
