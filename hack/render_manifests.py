@@ -22,6 +22,7 @@ CHART = ROOT / "charts" / "weir"
 MANIFESTS = ROOT / "manifests"
 NAMESPACE = "weir-system"
 HEADER = "# Generated from charts/weir by `make generate`; do not edit.\n"
+MUTATING = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 _HELM_ONLY = ("helm.sh/chart", "app.kubernetes.io/managed-by")
 
 Object = dict[str, Any]
@@ -73,13 +74,18 @@ def generated() -> Mapping[Path, str]:
     """Every generated file and its text."""
     usual = [plain(obj) for obj in render()]
     names = {(obj["kind"], obj["metadata"]["name"]) for obj in usual}
-    watched = render("--set", "metrics.serviceMonitor.enabled=true", "--set", "metrics.prometheusRule.enabled=true")
-    added = [plain(obj) for obj in watched if (obj["kind"], obj["metadata"]["name"]) not in names]
+
+    def added(*arguments: str) -> list[Object]:
+        return [plain(obj) for obj in render(*arguments) if (obj["kind"], obj["metadata"]["name"]) not in names]
+
+    watched = added("--set", "metrics.serviceMonitor.enabled=true", "--set", "metrics.prometheusRule.enabled=true")
     definitions = [obj for obj in usual if obj["kind"] == "CustomResourceDefinition"]
     return {
         MANIFESTS / "base" / "crds.yaml": text_of(definitions),
         MANIFESTS / "base" / "operator.yaml": text_of(obj for obj in usual if obj not in definitions),
-        MANIFESTS / "overlays" / "prometheus" / "monitoring.yaml": text_of(added),
+        MANIFESTS / "overlays" / "prometheus" / "monitoring.yaml": text_of(watched),
+        # Not every cluster serves this kind, so it cannot be in the base.
+        MANIFESTS / "components" / "stamp" / "stamp.yaml": text_of(added("--api-versions", MUTATING)),
     }
 
 

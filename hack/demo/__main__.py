@@ -119,11 +119,12 @@ def next_steps(console: Console, name: str) -> None:
         f"""
 [bold]Try next[/bold]
   make shell{cluster}                             a shell with kubectl on this cluster; there:
-    kubectl get rollouts.weir.dev,modelversions -n {SPACE}
-    kubectl describe rollouts.weir.dev {ROLLOUT} -n {SPACE}
-    kubectl get events -n {SPACE} --field-selector involvedObject.kind=Rollout
+    kubectl weir status {ROLLOUT} -n {SPACE}          where it stands
+    kubectl weir why {ROLLOUT} -n {SPACE}             why, and what would change it
+    kubectl weir retry {ROLLOUT} -n {SPACE} -m again   release v3 once more; then watch it:
+    kubectl weir status {ROLLOUT} -n {SPACE} --watch
+    kubectl weir history {ROLLOUT} -n {SPACE}         every release, and who acted
     kubectl get rolloutrecords -n {SPACE} -o yaml
-    kubectl create -n {SPACE} -f manifests/samples/digits/actions/retry.yaml
   make cluster-down{cluster}                      ends the cluster; nothing of it stays but the cache""",
         highlight=False,
     )

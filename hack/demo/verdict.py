@@ -23,7 +23,8 @@ def verdicts(status: dict[str, Any]) -> Table:
     entry = decisive(status)
     # Only the status has the effect's interval, and it speaks of the decision until gates look again.
     shown = {gate["name"]: gate for gate in status.get("gates") or []}
-    table = Table(title=f"what decided: {entry['reason']}", title_justify="left")
+    title = "why it was put back" if entry["reason"] == "GateFailed" else f"why it went on to {entry.get('stage', '')}"
+    table = Table(title=title, title_justify="left")
     for column in (
         "gate",
         "verdict",

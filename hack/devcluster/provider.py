@@ -1,6 +1,7 @@
 """What every kind of cluster offers to the command line, and which kind is chosen."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -94,8 +95,10 @@ def remembered(paths: ClusterPaths) -> ProviderName | None:
 
 def client_environment(cache: Cache, paths: ClusterPaths, kubeconfig: Path) -> dict[str, str]:
     """Variables that let kubectl and helm work on the cluster, and keep their files in its directory."""
+    plugins = Path(__file__).parent.parent / "bin"
     return {
-        "PATH": f"{cache.bin}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PATH": os.pathsep.join([str(cache.bin), str(plugins), os.environ.get("PATH", "")]),
+        "WEIR_PYTHON": sys.executable,
         "KUBECONFIG": str(kubeconfig),
         "KUBECACHEDIR": str(paths / "kubectl-cache"),
         "HELM_CACHE_HOME": str(paths / "helm" / "cache"),

@@ -68,6 +68,18 @@ class Users:
         return json.dumps({name: self.summary[name] for name in ("sent", "failed", "by_version", "errors", "failures")})
 
 
+@dataclass(frozen=True)
+class User:
+    """Somebody whom the API server knows, and the groups they are in."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+    def words(self) -> list[str]:
+        """Words that make kubectl ask in their name."""
+        return [f"--as={self.name}", *(f"--as-group={group}" for group in self.groups)]
+
+
 @dataclass
 class Space:
     """A namespace with a Rollout of the digits model, people who use it, and the versions of the shared store."""
@@ -306,25 +318,37 @@ class Release:
         """(reason, stage) of every decision in the record, in order."""
         return [(entry["reason"], entry.get("stage", "")) for entry in self.record()["decisions"]]
 
-    def act(self, action: str, reason: str, **spec: Any) -> str:
-        """Creates an ActionRequest and returns what became of it: ``Succeeded`` or ``Refused: why``."""
+    def act(self, action: str, reason: str, *, user: User | None = None, timeout: float = 60.0, **spec: Any) -> str:
+        """Creates an ActionRequest and returns what became of it: ``Succeeded`` or ``Refused: why``.
+
+        Raises CommandFailed where the API server does not let ``user`` (by default the cluster's admin) create it.
+        """
         name = f"{action.lower()}-{time.time_ns() // 1_000_000}"
-        self.space.cluster.apply(
-            {
-                "apiVersion": "weir.dev/v1alpha1",
-                "kind": "ActionRequest",
-                "metadata": {"name": name, "namespace": self.space.name},
-                "spec": {"action": action, "rolloutRef": {"name": self.name}, "reason": reason, **spec},
-            }
-        )
+        document = {
+            "apiVersion": "weir.dev/v1alpha1",
+            "kind": "ActionRequest",
+            "metadata": {"name": name, "namespace": self.space.name},
+            "spec": {"action": action, "rolloutRef": {"name": self.name}, "reason": reason, **spec},
+        }
+        words = ["create", "-f", "-", *(user.words() if user is not None else ())]
+        self.space.cluster.kubectl(*words, stdin=json.dumps(document))
 
         def answered() -> str | None:
             found = self.space.cluster.get("actionrequests.weir.dev", name, self.space.name) or {}
             status = found.get("status") or {}
-            phase = status.get("phase")
-            return phase if phase != "Refused" else f"Refused: {status.get('message')}"
+            phase = status.get("phase", "Pending")
+            if phase == "Pending":
+                return None
+            return "Succeeded" if phase == "Succeeded" else f"{phase}: {status.get('message')}"
 
-        return wait_for(f"the result of {name}", answered, timeout=60)
+        return wait_for(f"the result of {name}", answered, timeout=timeout)
+
+    def approve(self, user: User, approval: str) -> str:
+        """Consents as that user to what an approval in the status asks for; answers as ``act`` does."""
+        rollout = self.space.cluster.get("rollouts.weir.dev", self.name, self.space.name) or {}
+        found = {entry["name"]: entry for entry in rollout["status"].get("approvals") or []}
+        asked = {"name": approval, "digest": found[approval]["digest"]}
+        return self.act("Approve", "looks right", user=user, approval=asked)
 
 
 def _stable(look: Look) -> str:

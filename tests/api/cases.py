@@ -228,6 +228,7 @@ def _rollout() -> list[Bad]:
         ),
         *_gates(),
         *_risk(),
+        *_approvals(),
     ]
 
 
@@ -268,13 +269,34 @@ def _risk() -> list[Bad]:
     ]
 
 
+def _approvals() -> list[Bad]:
+    def bad(at: str, message: str, changes: dict[str, Any]) -> Bad:
+        return Bad("Rollout", at, message, changes, o.ROLLOUT_APPROVALS)
+
+    one = "set exactly one of `group` and `verb` in `from`"
+    unlike = "names of approvals must differ; give each approval with the same `before` a `name`"
+    before = "spec.approvals[0].before in body should match '^(Traffic[(](100|[1-9][0-9]?)[)]|Switch|Promote)$'"
+    return [
+        bad("spec.approvals[0].from", one, {"approvals.0.from": {}}),
+        bad("spec.approvals[0].from", one, {"approvals.0.from.verb": "approve"}),
+        bad("spec.approvals[1].from.verb", LABEL, {"approvals.1.from.verb": "Approve!"}),
+        bad("spec.approvals", unlike, {"approvals.1.name": DELETE, "approvals.1.before": "Traffic(25)"}),
+        bad("spec.approvals", unlike, {"approvals.1.name": "Traffic(25)"}),
+        bad("spec.approvals[0].expiresAfter", DURATION, {"approvals.0.expiresAfter": "0s"}),
+        *(bad("spec.approvals[0].before", before, {"approvals.0.before": text}) for text in ("Traffic(0)", "promote")),
+    ]
+
+
 def _records_and_actions() -> list[Bad]:
     sealed = "a RolloutRecord is sealed and cannot be changed"
     fixed = "an ActionRequest cannot be changed; create a new one"
 
-    def action(at: str, message: str, changes: dict[str, Any], update: bool = False) -> Bad:
-        return Bad("ActionRequest", at, message, changes, o.ACTION_PAUSE, update)
+    def action(
+        at: str, message: str, changes: dict[str, Any], update: bool = False, base: o.Spec = o.ACTION_PAUSE
+    ) -> Bad:
+        return Bad("ActionRequest", at, message, changes, base, update)
 
+    consent = "`approval` is required by the action Approve and by no other"
     return [
         Bad("RolloutRecord", "spec", sealed, {"outcome": "Promoted"}, o.RECORD, update=True),
         Bad("RolloutRecord", "spec", sealed, {"decisions.0.evidence.0.candidate.bad": 0}, o.RECORD, update=True),
@@ -285,6 +307,15 @@ def _records_and_actions() -> list[Bad]:
         action("spec.duration", DURATION, {"duration": "0s"}),
         action("spec.rolloutRef.name", NAME, {"rolloutRef.name": "-"}),
         action("spec.expect.stage", "Too long: may not be more than 253 bytes", {"expect.stage": "x" * 254}),
+        action("spec.expect.candidate", DIGEST, {"expect.candidate": "sha256:1"}),
+        action("spec.version", "`version` belongs to the action Rollback", {"version": "digits-1"}, base=o.ACTION),
+        action("spec.version", NAME, {"version": "Digits 1"}, base=o.ACTION_ROLLBACK),
+        action("spec.notBefore", "`notBefore` belongs to the action Drill", {"notBefore": o.TIME}, base=o.ACTION),
+        action("spec.notBefore", TIME, {"notBefore": "0000-01-01T00:00:00Z"}, base=o.ACTION_DRILL),
+        action("spec", consent, {"approval": o.ACTION_APPROVE["approval"]}, base=o.ACTION),
+        action("spec", consent, {"approval": DELETE}, base=o.ACTION_APPROVE),
+        action("spec.approval.digest", DIGEST, {"approval.digest": "sha256:1"}, base=o.ACTION_APPROVE),
+        action("spec.expiresAfter", DURATION, {"expiresAfter": "-1h"}, base=o.ACTION),
     ]
 
 

@@ -143,6 +143,15 @@ ROLLOUT_BLUE_GREEN: Spec = {
     "metrics": {"scrape": {"port": 9090, "path": "/metrics", "interval": "1s"}},
 }
 
+ROLLOUT_APPROVALS: Spec = {
+    **ROLLOUT,
+    "approvals": [
+        {"before": "Traffic(25)", "from": {"group": "sre"}, "quorum": 2, "expiresAfter": "4h"},
+        {"name": "owner", "before": "Promote", "from": {"verb": "approve"}},
+        {"before": "Switch", "from": {"group": "sre"}},
+    ],
+}
+
 ROLLOUT_BLUE_GREEN_EMPTY: Spec = {**ROLLOUT, "strategy": {"blueGreen": {}}}
 
 VERSION_STATUS: Spec = {
@@ -186,6 +195,14 @@ ACTION_PAUSE: Spec = {
     "requester": "ada",
     "duration": "15m",
     "expect": {"release": 3, "stage": "Traffic(25)", "weight": 25},
+}
+ACTION_SKIP: Spec = {**ACTION, "action": "Skip", "expect": {"candidate": DIGEST}}
+ACTION_ROLLBACK: Spec = {**ACTION, "action": "Rollback", "version": "digits-1"}
+ACTION_DRILL: Spec = {**ACTION, "action": "Drill", "notBefore": TIME, "expiresAfter": "2h"}
+ACTION_APPROVE: Spec = {
+    **ACTION,
+    "action": "Approve",
+    "approval": {"name": "Traffic(25)", "digest": DIGEST},
 }
 
 ODCS: Spec = {
@@ -326,9 +343,14 @@ GOOD: tuple[tuple[str, str, Spec], ...] = (
     ("Rollout", "ramp", ROLLOUT_RAMP),
     ("Rollout", "blue-green", ROLLOUT_BLUE_GREEN),
     ("Rollout", "blue-green-empty", ROLLOUT_BLUE_GREEN_EMPTY),
+    ("Rollout", "approvals", ROLLOUT_APPROVALS),
     ("RolloutRecord", "record", RECORD),
     ("ActionRequest", "abort", ACTION),
     ("ActionRequest", "pause", ACTION_PAUSE),
+    ("ActionRequest", "skip", ACTION_SKIP),
+    ("ActionRequest", "rollback", ACTION_ROLLBACK),
+    ("ActionRequest", "drill", ACTION_DRILL),
+    ("ActionRequest", "approve", ACTION_APPROVE),
     ("DataContract", "minimal", CONTRACT),
     ("DataContract", "full", CONTRACT_FULL),
     ("DataContract", "source", CONTRACT_SOURCE),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ import pytest
 
 from tests.api.harness.api import eventually
 from tests.api.harness.case import Case
-from tests.api.harness.lab import ACCOUNT, SYSTEM, Lab
-from tests.api.harness.process import Operator
-from tests.api.harness.proxy import Proxy
+from tests.api.harness.lab import Lab
+from tests.api.harness.lineage import Lineage
 from weir.runtime.resources import EVENTS, KubeObject
 
 pytestmark = pytest.mark.api
@@ -36,51 +34,14 @@ class Result:
     last_write: tuple[str, str]
 
 
-class Lineage:
-    """Operators of one name, one after the other, which serve one namespace."""
-
-    def __init__(self, lab: Lab, number: int) -> None:
-        self._lab = lab
-        self.namespace = lab.make_namespace()
-        lab.allow_leases(self.namespace)
-        self._proxy = Proxy(lab.server.url)
-        self._kubeconfig = lab.kubeconfig_for(SYSTEM, ACCOUNT, self._proxy.url)
-        self._name = f"weir-{number}"
-        self._operator = self._start()
-        first = Case(lab, self.namespace)
-        first.version("v1")
-        first.version("v2")
-
-    def _start(self) -> Operator:
-        return self._lab.operator(self._name, kubeconfig=self._kubeconfig, namespace=self.namespace)
-
-    def release(self, k: int) -> Result:
-        """A release, cut off after its k-th write and finished by the next operator."""
-        case = Case(self._lab, self.namespace, f"r{k}")
-        case.create(strategy=_STEPS, gates=[_GATE])
-        case.wait_ready()
-        eventually(lambda: len(case.records()) == 1, "the record of release 1")
-        killed = threading.Event()
-        victim = self._operator
-
-        def kill() -> None:
-            victim.process.kill()
-            killed.set()
-
-        self._proxy.expect(k, kill)
-        case.release("v2")
-        eventually(lambda: killed.is_set() or _finished(case), f"write {k}, or the end of the release", within=60)
-        last = self._proxy.writes[-1]
-        if killed.is_set():
-            victim.process.wait()
-            self._operator = self._start()
-        eventually(lambda: _finished(case), f"the end of the release cut off after write {k} ({last})", within=60)
-        return Result(k, killed.is_set(), case, last)
-
-    def stop(self) -> None:
-        """Ends the last operator."""
-        self._operator.stop()
-        self._proxy.stop()
+def cut_off(lineage: Lineage, lab: Lab, k: int) -> Result:
+    """A release, cut off after its k-th write and finished by the next operator."""
+    case = Case(lab, lineage.namespace, f"r{k}")
+    case.create(strategy=_STEPS, gates=[_GATE])
+    case.wait_ready()
+    eventually(lambda: len(case.records()) == 1, "the record of release 1")
+    found = lineage.cut(k, lambda: case.release("v2"), lambda: _finished(case), case.name)
+    return Result(k, found.killed, case, found.writes[-1])
 
 
 def _finished(case: Case) -> bool:
@@ -94,9 +55,12 @@ def results(lab: Lab) -> list[Result]:
 
     def live(number: int) -> list[Result]:
         lineage = Lineage(lab, number)
+        first = Case(lab, lineage.namespace)
+        first.version("v1")
+        first.version("v2")
         found: list[Result] = []
         for k in range(number + 1, _MOST_WRITES, _LINEAGES):
-            found.append(lineage.release(k))
+            found.append(cut_off(lineage, lab, k))
             if not found[-1].killed:
                 break
         lineage.stop()

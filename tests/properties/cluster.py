@@ -24,7 +24,7 @@ from weir.api.rolloutrecord import RolloutRecordSpec
 from weir.api.rolloutstatus import RolloutStatus
 from weir.release.capacity import carried
 from weir.release.decide import decide
-from weir.release.decision import Collect, Decision, PoolIntent
+from weir.release.decision import Collect, Decision, PoolIntent, RequestResult
 from weir.release.durable import significant
 from weir.release.observation import Observation, Pool, Problem, Request, RolloutView, Route, Share, Target, Window
 from weir.stats.noise import Noise
@@ -73,6 +73,8 @@ class Cluster:
     finalizer: bool = True
     versions: frozenset[str] = frozenset({"v1", "v2", "v3"})
     blockers: tuple[Problem, ...] = ()
+    authors: tuple[str, ...] = ()
+    admission_problem: str | None = None
     pools: dict[str, Pool] = field(default_factory=dict)
     route: Route = field(default_factory=Route)
     served: dict[str, int] = field(default_factory=dict)
@@ -116,7 +118,7 @@ class Cluster:
     @property
     def view(self) -> RolloutView:
         """The Rollout's desired state."""
-        return RolloutView("demo", "team", "uid-1", self.generation, self.spec, self.deleting)
+        return RolloutView("demo", "team", "uid-1", self.generation, self.spec, self.deleting, self.authors)
 
     @property
     def status(self) -> RolloutStatus:
@@ -157,6 +159,7 @@ class Cluster:
             share=self.collector.share if self.collector is not None else None,
             warmed=self.warmed,
             requests=tuple(self.waiting.values()),
+            admission_problem=self.admission_problem,
             recorded={release: record.hash for release, record in self.records.items()},
         )
 
@@ -198,7 +201,9 @@ class Cluster:
         if wanted.record is not None and wanted.record.release not in self.records:
             found.append(partial(self._seal, wanted.record))
         found += [
-            partial(self._answer, r.uid, f"{r.phase}: {r.message}") for r in wanted.results if r.uid in self.waiting
+            partial(self._answer, r)
+            for r in wanted.results
+            if r.uid in self.waiting and (r.handled is not None or self.waiting[r.uid].pending != r.message)
         ]
         if wanted.finalizer != self.finalizer:
             found.append(partial(self._hold_back, wanted.finalizer))
@@ -247,9 +252,12 @@ class Cluster:
         assert not self.pools[name].desired, f"{name} is deleted with pods"
         del self.pools[name]
 
-    def _answer(self, uid: str, result: str) -> None:
-        del self.waiting[uid]
-        self.results[uid] = result
+    def _answer(self, result: RequestResult) -> None:
+        if result.handled is None:
+            self.waiting[result.uid] = replace(self.waiting[result.uid], pending=result.message)
+            return
+        del self.waiting[result.uid]
+        self.results[result.uid] = f"{result.phase}: {result.message}"
 
     def _seal(self, record: RolloutRecordSpec) -> None:
         self.records[record.release] = record
@@ -276,11 +284,11 @@ class Cluster:
         """Asks for that version."""
         self.edit(versionRef={"name": version})
 
-    def ask(self, action: str, uid: str = "", **fields: Any) -> str:
-        """Creates an ActionRequest; returns its uid."""
+    def ask(self, action: str, uid: str = "", *, age: float = 0.0, **fields: Any) -> str:
+        """Creates an ActionRequest, ``age`` seconds ago; returns its uid."""
         uid = uid or f"request-{len(self.waiting) + len(self.results):04}"
         spec = {"action": action, "rolloutRef": {"name": "demo"}, "reason": "because", "requester": "somebody"}
-        self.waiting[uid] = Request(uid, uid, ActionRequestSpec.model_validate({**spec, **fields}), self.now)
+        self.waiting[uid] = Request(uid, uid, ActionRequestSpec.model_validate({**spec, **fields}), self.now - age)
         return uid
 
     def ready(self, name: str, count: int) -> None:

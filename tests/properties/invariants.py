@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tests.properties.cluster import Cluster
 from tests.properties.ramps import ramp_keeps_its_limits
+from tests.properties.wishes import WISHES, Witness, note
 from weir.api.actionrequest import ActionRequestSpec
 from weir.api.base import seconds
 from weir.api.evidencestatus import Counts
@@ -29,10 +30,14 @@ class Ledger:
     seen: dict[Attempt, dict[tuple[str, float], Window]] = field(default_factory=dict)
     sticky: frozenset[str] = frozenset()
     verified: frozenset[int] = frozenset()
+    restores: frozenset[int] = frozenset()
+    closed: frozenset[int] = frozenset()
+    witness: Witness = field(default_factory=Witness)
 
     def clone(self) -> Ledger:
         """An independent copy."""
-        return Ledger({attempt: dict(windows) for attempt, windows in self.seen.items()}, self.sticky, self.verified)
+        seen = {attempt: dict(windows) for attempt, windows in self.seen.items()}
+        return replace(self, seen=seen, witness=self.witness.clone())
 
     def windows(self, attempt: Attempt, gate: str) -> list[Window]:
         """Windows of a gate in one attempt, in order of time."""
@@ -127,6 +132,8 @@ def only_pass_advances(step: Step) -> None:
         return
     assert after.stage is None or after.stage.index == state.index + 1, "a stage was skipped"
     assert not spec.paused, "a paused release went on"
+    if (before.skip is not None and before.skip.stage == state.name) or step.asked("Skip"):
+        return
     assert state.evidence_from is not None, "a stage was left before its share was seen"
     assert step.cluster.now >= state.evidence_from + seconds(spec_duration(step)) - 0.002, "a stage was left too early"
     attempt = (before.release, state.index, state.accepted_at)
@@ -134,7 +141,7 @@ def only_pass_advances(step: Step) -> None:
         if gate.comparison is not None and spec.rollback.on_stable_unhealthy == "FixForward":
             continue
         windows = step.cluster.ledger.windows(attempt, gate.name)
-        looks = [w for w in windows if not is_small(w, gate.min_samples)] or pooled(windows, gate.min_samples)
+        looks = pooled(windows, gate.min_samples)
         if gate.comparison is not None and not looks:
             looks = windows  # its evidence is that of the whole release
         assert len([w for w in looks if is_good(w)]) >= gate.consecutive_success, f"{gate.name} never saw anything good"
@@ -149,17 +156,14 @@ def spec_duration(step: Step) -> str:
     return f"{round(step.plan[state.index].min_duration * 1000)}ms"
 
 
-def is_small(window: Window, least: int) -> bool:
-    """Whether the window has too few requests to say anything, but some."""
-    return window.error is None and window.value is None and 0 < window.candidate.total < least
-
-
 def pooled(windows: list[Window], least: int) -> list[Window]:
-    """Looks that small windows make together, each as soon as it has enough requests."""
+    """Looks that windows make: each by itself, but small ones together, as soon as they have enough requests."""
     looks, counted = [], Counts()
     for window in windows:
-        if window.error is None and window.value is None:
-            counted += window.candidate
+        if window.error is not None or window.value is not None or not (window.candidate.total or counted.total):
+            looks.append(window)
+            continue
+        counted += window.candidate
         if counted.total >= least:
             looks.append(replace(window, candidate=counted))
             counted = Counts()
@@ -208,7 +212,7 @@ def rollback_needs_nothing(step: Step) -> None:
     after = step.after
     if after.candidate is None or after.ending is not None or after.stable is None:
         return
-    abort = Request("abort!", "abort!", ActionRequestSpec.model_validate(ABORT))
+    abort = Request("abort!", "abort!", ActionRequestSpec.model_validate(ABORT), step.cluster.now)
     blind = Observation(pools=step.obs.pools, requests=(abort,), route=replace(step.obs.route, accepted=False))
     got = decide(step.cluster.view, after, blind, step.cluster.now).status
     ended = got.ending is not None or got.candidate is None
@@ -244,18 +248,32 @@ def time_is_stored(step: Step) -> None:
 
 def abort_is_sticky(step: Step) -> None:
     """Promise 5: a candidate that failed is not tried again before somebody asks."""
-    ledger, after = step.cluster.ledger, step.after
+    ledger, before, after = step.cluster.ledger, step.before, step.after
+    note_ends(ledger, before)
     if step.asked("Retry") and step.obs.target is not None:
         ledger.sticky -= {step.obs.target.revision}
-    started = after.candidate is not None and after.release > step.before.release
-    if started and after.candidate is not None:
+    started = after.candidate is not None and after.release > before.release
+    if started and after.candidate is not None and not after.restoring:
         assert after.candidate.revision not in ledger.sticky, f"{after.candidate.revision} is tried again unasked"
-    if after.ending is not None and after.ending.outcome in (Outcome.ROLLED_BACK, Outcome.ABORTED):
-        assert after.candidate is not None
-        ledger.sticky |= {after.candidate.revision}
-    if step.before.ending is not None and after.candidate is not None and step.same_release:
+    if before.ending is not None and after.candidate is not None and step.same_release:
         assert after.ending is not None, "an ending release came back to life"
-        assert after.weight <= step.before.weight, "an ending release got more traffic"
+        assert after.weight <= before.weight, "an ending release got more traffic"
+
+
+def note_ends(ledger: Ledger, stored: RolloutStatus) -> None:
+    """Who may not be tried again, by what is stored: a decision that was cut off may come out otherwise next time."""
+    if stored.restoring:
+        ledger.restores |= {stored.release}
+    for last in stored.history[:1]:
+        if last.release in ledger.closed:
+            continue
+        ledger.closed |= {last.release}
+        if last.outcome is Outcome.RESTORED:
+            replaced = {f.revision for f in stored.failed if f.release == last.release}
+            assert replaced, "a version that was put away may come again"
+            ledger.sticky = (ledger.sticky | replaced) - {last.candidate.revision}
+        elif last.outcome in (Outcome.ROLLED_BACK, Outcome.ABORTED) and last.release not in ledger.restores:
+            ledger.sticky |= {last.candidate.revision}
 
 
 def evidence_of_one_release(step: Step) -> None:
@@ -331,6 +349,7 @@ INVARIANTS = (
     deletion_puts_back,
     status_is_valid,
     records_are_chained,
+    *WISHES,
 )
 
 
@@ -343,6 +362,7 @@ def check(cluster: Cluster, before: RolloutStatus, obs: Observation, decision: D
         for window in obs.windows:
             seen[(window.gate, window.end)] = window
     step = Step(cluster, before, obs, decision)
+    note(step, cluster.ledger.witness)
     for invariant in INVARIANTS:
         invariant(step)
 

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.properties.cluster import Cluster, Quality
 from tests.properties.invariants import settles, watched
 from tests.properties.specs import blue_green, canary, gate, make_spec, ramp
+from weir.api.base import format_time
 from weir.release.observation import Problem
 
 VERSIONS = ("v1", "v2", "v3")
@@ -23,6 +24,22 @@ STRATEGIES: tuple[dict[str, Any], ...] = (
     blue_green(),
     ramp(),
     ramp(4, minWeight=10, maxWeight=40, minDwell="5s"),
+)
+VERBS = ("Promote", "Abort", "Retry", "Resume", "Skip", "Rollback", "Drill")
+PEOPLE = ("ada", "bob", "carol", "somebody", "system:serviceaccount:ci:robot")
+
+
+def approvals(*befores: str, quorum: int = 1) -> list[dict[str, Any]]:
+    """Approvals by the group sre, for a short time."""
+    return [{"before": b, "from": {"group": "sre"}, "quorum": quorum, "expiresAfter": "100s"} for b in befores]
+
+
+APPROVALS: tuple[list[dict[str, Any]], ...] = (
+    [],
+    approvals("Traffic(25)"),
+    approvals("Switch", "Promote"),
+    approvals("Traffic(1)", quorum=2),
+    approvals("Traffic(40)", "Traffic(60)", "Promote"),
 )
 GATES: tuple[list[dict[str, Any]], ...] = (
     [gate()],
@@ -42,18 +59,30 @@ class Release(RuleBasedStateMachine):
         replicas=st.integers(1, 4),
         forward=st.booleans(),
         turns=st.integers(0, 25),
+        needed=st.sampled_from(APPROVALS),
+        earlier=st.booleans(),
     )
     def begin(
-        self, strategy: dict[str, Any], gates: list[dict[str, Any]], replicas: int, forward: bool, turns: int
+        self,
+        strategy: dict[str, Any],
+        gates: list[dict[str, Any]],
+        replicas: int,
+        forward: bool,
+        turns: int,
+        needed: list[dict[str, Any]],
+        earlier: bool,
     ) -> None:
-        """Without a version, or somewhere in a release of v2 over v1."""
+        """Without a version, or somewhere in a release of v2 over v1; ``earlier``: v2 serves and v1 did before."""
         rollback = {"keepFor": "60s", "historyLimit": 1, "onStableUnhealthy": "FixForward" if forward else "Hold"}
         spec = make_spec(strategy=strategy, gates=gates, replicas=replicas, rollback=rollback)
         self.cluster = watched(Cluster(spec))
         if turns:
             self.cluster.run()
             self.cluster.release("v2")
-            self.go_on(turns)
+            if earlier:
+                self.cluster.run(lambda: self.cluster.status.release == 2 and 2 in self.cluster.records)
+            self.cluster.edit(approvals=needed)
+            self.go_on(0 if earlier else turns)
 
     def go_on(self, turns: int) -> None:
         for _ in range(turns):
@@ -150,17 +179,24 @@ class Release(RuleBasedStateMachine):
 
     # People
 
-    @rule(version=st.sampled_from(VERSIONS))
-    def edit_version(self, version: str) -> None:
+    @rule(version=st.sampled_from(VERSIONS), by=st.sampled_from(PEOPLE))
+    def edit_version(self, version: str, by: str) -> None:
+        if self.cluster.spec.version_ref.name != version:
+            self.cluster.authors = (by,)
         self.cluster.release(version)
 
     @rule(replicas=st.integers(1, 4))
     def edit_replicas(self, replicas: int) -> None:
         self.cluster.edit(replicas=replicas)
 
-    @rule(strategy=st.sampled_from(STRATEGIES))
-    def edit_plan(self, strategy: dict[str, Any]) -> None:
+    @rule(strategy=st.sampled_from(STRATEGIES), by=st.sampled_from(PEOPLE))
+    def edit_plan(self, strategy: dict[str, Any], by: str) -> None:
+        self.cluster.authors = tuple(dict.fromkeys((*self.cluster.authors, by)))
         self.cluster.edit(strategy=strategy)
+
+    @rule(needed=st.sampled_from(APPROVALS))
+    def edit_approvals(self, needed: list[dict[str, Any]]) -> None:
+        self.cluster.edit(approvals=needed)
 
     @rule(paused=st.booleans())
     def edit_paused(self, paused: bool) -> None:
@@ -175,13 +211,54 @@ class Release(RuleBasedStateMachine):
     def edit_a_label(self) -> None:
         self.cluster.generation += 1
 
-    @rule(action=st.sampled_from(["Promote", "Abort", "Retry", "Resume"]))
-    def ask(self, action: str) -> None:
-        self.cluster.ask(action)
+    @rule(action=st.sampled_from(VERBS), by=st.sampled_from(PEOPLE))
+    def ask(self, action: str, by: str) -> None:
+        """Drills do not wait for long, so that everything comes to rest."""
+        self.cluster.ask(action, requester=by, expiresAfter="120s" if action == "Drill" else "1h")
+
+    @rule(
+        action=st.sampled_from(VERBS),
+        age=st.sampled_from([0.0, 100.0, 4000.0]),
+        expect=st.sampled_from([{}, {"release": 2}, {"stage": "Bake"}, {"weight": 0}]),
+    )
+    def ask_perhaps_in_vain(self, action: str, age: float, expect: dict[str, Any]) -> None:
+        self.cluster.ask(action, age=age, expiresAfter="120s", expect=expect)
+
+    @rule(version=st.sampled_from(VERSIONS))
+    def ask_for_an_earlier_version(self, version: str) -> None:
+        self.cluster.ask("Rollback", version=version)
+
+    @rule(wait=st.sampled_from([0.0, 40.0, 300.0]))
+    def ask_for_a_drill_later(self, wait: float) -> None:
+        self.cluster.ask("Drill", notBefore=format_time(self.cluster.now + wait), expiresAfter="120s")
+
+    @rule(by=st.sampled_from(PEOPLE), place=st.integers(0, 2), right=st.integers(0, 4), look=st.booleans())
+    def approve(self, by: str, place: int, right: int, look: bool) -> None:
+        entries = self.cluster.status.approvals
+        if entries:
+            entry = entries[place % len(entries)]
+            seen = entry.digest if right else "sha256:" + "0" * 64
+            self.cluster.ask("Approve", requester=by, approval={"name": entry.name, "digest": seen})
+        if look:
+            self.cluster.reconcile()
+
+    @rule()
+    def everybody_approves(self) -> None:
+        """So that releases get past their approvals, too."""
+        for _ in range(2):
+            for entry in self.cluster.status.approvals:
+                for by in ("dora", "emil"):
+                    self.cluster.ask("Approve", requester=by, approval={"name": entry.name, "digest": entry.digest})
+            self.cluster.reconcile()
+            self.go_on(3)
+
+    @rule(problem=st.sampled_from([None, None, "a forged requester was let in"]))
+    def admission(self, problem: str | None) -> None:
+        self.cluster.admission_problem = problem
 
     @rule(duration=st.sampled_from([None, "20s", "1000s"]))
     def ask_for_a_pause(self, duration: str | None) -> None:
-        self.cluster.ask("Pause", **({"duration": duration} if duration else {}))
+        self.cluster.ask("Pause", duration=duration)
 
     @precondition(lambda self: not self.cluster.deleting and self.cluster.records)
     @rule(sure=st.integers(0, 9))
@@ -209,6 +286,7 @@ class Release(RuleBasedStateMachine):
         cluster = self.cluster
         cluster.gateway_works, cluster.share_right, cluster.blockers = True, True, ()
         cluster.versions, cluster.quality = frozenset(VERSIONS), {}
+        cluster.admission_problem = None
         cluster.edit(paused=False)
         cluster.ask("Resume")
         settles(cluster)

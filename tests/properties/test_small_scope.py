@@ -29,6 +29,8 @@ TURNS = 60
 MIN_DURATION, MAX_WAIT = 30.0, 40.0
 _INSTANT = 0.004
 
+NEEDED = [{"before": "Switch", "from": {"group": "sre"}, "expiresAfter": "50s"}]
+
 State = tuple[Any, ...]
 Act = Callable[[Cluster], object]
 
@@ -81,6 +83,10 @@ ONCE: dict[str, Act] = {
     **{f"candidate is {q}": behave(q) for q in (Quality.BAD, Quality.SILENT, Quality.ERROR, Quality.ONE_ARM)},
     "abort": lambda c: c.ask("Abort", "abort"),
     "promote": lambda c: c.ask("Promote", "promote"),
+    "skip": lambda c: c.ask("Skip", "skip"),
+    "rollback": lambda c: c.ask("Rollback", "rollback"),
+    "drill": lambda c: c.ask("Drill", "drill", expiresAfter="100s"),
+    "approval is needed": lambda c: c.edit(approvals=NEEDED),
     "pause for a while": lambda c: c.ask("Pause", "pause", duration="20s"),
     "paused": lambda c: c.edit(paused=True),
     "paused and bad": pause_with_bad,
@@ -106,7 +112,12 @@ def start() -> Cluster:
 def moments(status: RolloutStatus) -> list[float | None]:
     """Times that the status waits for."""
     stage, ending, pause = status.stage, status.ending, status.pause
-    times = [status.deadline, *(r.warm_until for r in status.retained), pause.until if pause else None]
+    times = [
+        status.deadline,
+        *(a.deadline for a in status.approvals),
+        *(r.warm_until for r in status.retained),
+        pause.until if pause else None,
+    ]
     if stage is not None and stage.accepted_at is not None:
         times.append(stage.accepted_at + SETTLE)
     if stage is not None and stage.evidence_from is not None:
@@ -142,12 +153,20 @@ def canonical(c: Cluster) -> State:
         ending and (ending.outcome, ago(ending.since), ago(ending.drain_until)),
         tuple((g.name, g.verdict, g.successes, g.failures, g.pending_candidate.total) for g in status.gates),
         (status.hold and status.hold.reason, ago(status.deadline), ago(status.paused_at), status.force is None),
-        status.pause and ago(status.pause.until),
+        (status.pause and ago(status.pause.until), status.restoring, status.skip is None, status.asked),
+        tuple((a.state, len(a.consents), ago(a.deadline)) for a in status.approvals),
         tuple((r.pool, ago(r.warm_until)) for r in status.retained),
         tuple(f.revision for f in status.failed),
         (len(status.history), len(c.records), len(c.waiting), c.deleting, c.finalizer, c.gateway_works),
         tuple((h.release, h.outcome) for h in status.history),
-        (c.spec.version_ref.name, c.spec.paused, c.versions, len(c.blockers), c.quality.get("v2")),
+        (
+            c.spec.version_ref.name,
+            c.spec.paused,
+            len(c.spec.approvals),
+            c.versions,
+            len(c.blockers),
+            c.quality.get("v2"),
+        ),
         tuple(sorted((p.name, p.desired, p.ready) for p in c.pools.values())),
         (tuple(sorted(c.route.weights.items())), c.route.accepted, tuple(sorted(c.served.items()))),
         (c.warm_up, c.warmed, c.memory is None),
@@ -263,4 +282,5 @@ def test_given_one_canary_when_every_fault_hits_at_every_moment_then_all_promise
         "RolledBack",
         "Paused",
         "Preflight",
+        "AwaitingApproval",
     } <= reached

@@ -5,8 +5,12 @@
   resources: [rollouts]
   verbs: [get, list, watch, patch]
 - apiGroups: [weir.dev]
-  resources: [modelversions, actionrequests, datacontracts, agentpolicies]
+  resources: [modelversions, datacontracts, agentpolicies]
   verbs: [get, list, watch]
+# Finished requests are deleted after a while. create is for dry runs alone, which check that admission is in force.
+- apiGroups: [weir.dev]
+  resources: [actionrequests]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [weir.dev]
   resources: [rollouts/status, modelversions/status, actionrequests/status, datacontracts/status, agentpolicies/status]
   verbs: [patch]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from weir.api.base import ApiModel, Count, Message, ShortText, Time
+from weir.api.base import ApiModel, Count, Message, ShortText, Text, Time
 
 Action = Literal["Promote", "Abort", "Retry", "Pause", "Resume", "Skip", "Approve", "Rollback", "Drill"]
 """Each is also, in lower case, the RBAC verb on ``rollouts`` that its requester must hold."""
@@ -50,3 +50,12 @@ class Skip(ApiModel):
     since: Time = Field(description="since when.")
     by: ShortText = Field(description="by whom.")
     reason: Message = Field(default="", description="reason they gave.")
+    request: Text | None = Field(default=None, description="request: ActionRequest that asked, as NAME@DIGEST.")
+
+
+class Asked(ApiModel):
+    """A release that somebody asked for and that has not begun yet."""
+
+    revision: ShortText = Field(description="revision to release.")
+    by: ShortText = Field(description="by whom.")
+    request: Text | None = Field(default=None, description="request: ActionRequest that asked, as NAME@DIGEST.")

@@ -96,3 +96,7 @@ class ApprovalStatus(ApiModel):
     consents: Annotated[list[Consent], Field(max_length=10)] = Field(default_factory=list, description="consents.")
     since: Time | None = Field(default=None, description="since when the release has waited for it.")
     deadline: Time | None = Field(default=None, description="deadline: the release is put back then.")
+    used_at: Time | None = Field(
+        default=None,
+        description="usedAt: when the release went past it; from then on its consents do not grow too old.",
+    )

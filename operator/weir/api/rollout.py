@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ from weir.api.base import (
     ShortText,
 )
 from weir.api.gate import Gate, Metrics, Query
+from weir.api.routematch import RouteMatch
 
 
 class Step(ApiModel):
@@ -148,7 +149,7 @@ class Gateway(ApiModel):
     hostnames: Annotated[list[ShortText], Field(max_length=16)] | None = Field(
         default=None, description="hostnames of the owned HTTPRoute."
     )
-    matches: Annotated[list[AnyObject], Field(max_length=8)] | None = Field(
+    matches: Annotated[list[RouteMatch], Field(max_length=8)] | None = Field(
         default=None, description="matches of the rule, as in an HTTPRoute; by default every path."
     )
     route_ref: LocalRef | None = Field(
@@ -156,6 +157,11 @@ class Gateway(ApiModel):
         description="routeRef: HTTPRoute that you keep. Without rules Weir fills them in; with rules that name the "
         "Rollout's stable Service Weir moves only the weights of its two backends.",
     )
+
+    @property
+    def route_matches(self) -> list[dict[str, Any]] | None:
+        """``matches`` as an HTTPRoute has them."""
+        return [match.to_dict() for match in self.matches] if self.matches is not None else None
 
 
 class ServiceSwitch(ApiModel):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from weir.api.action import HandledRequest, Skip
+from weir.api.action import Asked, HandledRequest, Skip
 from weir.api.approval import ApprovalStatus
 from weir.api.base import ApiModel, Condition, Count, MapByName, MapByType, Message, Number, ShortText, Text, Time
 from weir.api.evidencestatus import Counts, EvidenceStatus, GateNoise, NoiseStatus
@@ -62,6 +62,10 @@ class VersionStatus(ApiModel):
     digest: ShortText = Field(description="digest of the ModelVersion.")
     revision: ShortText = Field(description="revision: identity of what runs, from digest and pod template.")
     pool: ShortText = Field(description="pool: name of its Deployment and Service.")
+    served_until: Time | None = Field(
+        default=None,
+        description="servedUntil: when it last ceased to serve all traffic; absent where it never did.",
+    )
 
 
 class RetainedVersion(VersionStatus):
@@ -191,14 +195,22 @@ class Ending(ApiModel):
     message: Message = Field(description="message for people.")
     since: Time = Field(description="since when.")
     by: ShortText = Field(default="weir", description="by whom.")
+    request: Text | None = Field(default=None, description="request: ActionRequest that asked, as NAME@DIGEST.")
+    weight: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=0, description="weight that the candidate had when it began."
+    )
+    stable_at: Time | None = Field(
+        default=None, description="stableAt: when the gateway was seen to have taken weight 0; absent before."
+    )
     drain_until: Time | None = Field(default=None, description="drainUntil: set when the data plane shows weight 0.")
 
 
 class Force(ApiModel):
-    """Somebody asked to promote without waiting for gates."""
+    """Somebody asked to promote without waiting for gates, or to put an earlier version back."""
 
     by: ShortText = Field(description="by whom.")
     reason: Message = Field(description="reason they gave.")
+    request: Text | None = Field(default=None, description="request: ActionRequest that asked, as NAME@DIGEST.")
 
 
 class FailedRevision(ApiModel):
@@ -304,6 +316,13 @@ class RolloutStatus(ApiModel):
     )
     requested_by: ShortText = Field(
         default="", description="requestedBy: who asked for the current release by an ActionRequest."
+    )
+    authors: Annotated[list[ShortText], Field(max_length=32)] = Field(
+        default_factory=list,
+        description="authors: who changed the Rollout for this release, as admission tells; they cannot approve.",
+    )
+    asked: Asked | None = Field(
+        default=None, description="asked: a release that somebody asked for and that has not begun yet."
     )
     restoring: bool = Field(
         default=False, description="restoring: the candidate is an earlier version that a Rollback puts back."

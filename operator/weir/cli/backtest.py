@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from weir.cli.failure import UNREADABLE
+
 if TYPE_CHECKING:
     from weir.backtest.gather import Where
     from weir.backtest.history import History
     from weir.backtest.manifest import Manifest
     from weir.backtest.report import Report
-
-UNREADABLE = 2
-"""Exit code when the Rollout or its past cannot be read."""
 
 
 def backtest(

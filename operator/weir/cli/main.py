@@ -1,4 +1,4 @@
-"""Commands of the image. Everything heavy is imported by the command that needs it: `fetch` starts with every pod."""
+"""All commands. Everything heavy is imported by the command that needs it: `fetch` starts with every pod."""
 
 from __future__ import annotations
 
@@ -11,21 +11,46 @@ from typing import Annotated
 import typer
 
 from weir import __version__
+from weir.cli import act, look
 from weir.cli.backtest import backtest
+from weir.cli.lint import lint
 from weir.cli.replay import replay
+
+_PROGRAM = Path(sys.argv[0]).name
+# kubectl completes its plugins in its own way; what `--install-completion` writes is for the name `weir`.
+_PLUGIN = _PROGRAM.startswith("kubectl-")
 
 app = typer.Typer(
     name="weir",
     help="Progressive delivery for machine-learning models on Kubernetes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=not _PLUGIN,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(backtest)
-app.command()(replay)
+for _panel, _commands in (
+    ("Look", (look.status, look.get, look.why, look.history)),
+    (
+        "Act",
+        (
+            act.approve,
+            act.promote,
+            act.abort,
+            act.pause,
+            act.resume,
+            act.skip,
+            act.retry,
+            act.rollback,
+            act.drill,
+        ),
+    ),
+    ("Check", (lint, backtest, replay)),
+):
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
 
 
-@app.command()
+@app.command(hidden=True)
 def operator() -> None:
     """Run the operator until it is told to stop."""
     from weir.controller.main import run
@@ -33,13 +58,13 @@ def operator() -> None:
     raise SystemExit(run())
 
 
-@app.command()
+@app.command(rich_help_panel="Check")
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
 
 
-@app.command()
+@app.command(hidden=True)
 def fetch(
     uri: Annotated[str, typer.Option(help="Address of the weights: http(s)://, s3://, oci:// or pvc://.")],
     digest: Annotated[str, typer.Option(help="Digest that they must have, sha256:…")],
@@ -71,5 +96,15 @@ def _last_words(message: str, termination_log: Path) -> None:
         termination_log.write_text(message)
 
 
+def main() -> None:
+    """Runs as `weir`, as the plugin `kubectl weir`, or as what completes that plugin's words."""
+    if _PROGRAM.startswith("kubectl_complete"):
+        from weir.cli.completion import for_kubectl
+
+        for_kubectl(app)
+        return
+    app(prog_name="kubectl weir" if _PLUGIN else "weir")
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from weir.cli.cluster import Where, connected
+from weir.cli.failure import UNREADABLE, CliError, told
+
 if TYPE_CHECKING:
     from weir.api.rolloutrecord import RolloutRecordSpec
-
-UNREADABLE = 2
-"""Exit code when there is no readable record."""
 
 Named = tuple[str, "RolloutRecordSpec"]
 
@@ -44,10 +44,11 @@ def replay(
         if file:
             records = load(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
         else:
-            place = namespace or _namespace(kubeconfig or None, context or None)
-            records = asyncio.run(_from_cluster(name, place, kubeconfig or None, context or None))
+            records = asyncio.run(_from_cluster(name, Where(namespace, context, kubeconfig)))
         replays = replay_all(records)
-    except (RecordError, ApiError, OSError, UnicodeDecodeError) as error:
+    except ApiError as error:
+        _refuse(str(told(error)))
+    except (CliError, RecordError, OSError, UnicodeDecodeError) as error:
         _refuse(str(error))
     if not file:
         replays = [one for one in replays if one.name == name]
@@ -58,32 +59,19 @@ def replay(
     raise typer.Exit(exit_code(replays))
 
 
-async def _from_cluster(name: str, namespace: str, kubeconfig: str | None, context: str | None) -> list[Named]:
+async def _from_cluster(name: str, where: Where) -> list[Named]:
     """The record, and the one before it where it still exists."""
     from weir.record.replay import parsed
-    from weir.runtime.client import KubeClient
     from weir.runtime.errors import NotFound
     from weir.runtime.resources import ROLLOUT_RECORDS
 
-    async with await KubeClient.connect(kubeconfig=kubeconfig, context=context) as client:
-        found = [parsed(await client.get(ROLLOUT_RECORDS, name, namespace))]
+    async with connected(where) as cluster:
+        found = [parsed(await cluster.client.get(ROLLOUT_RECORDS, name, cluster.namespace))]
         before = _before(name, found[0][1].release)
         if before:
             with suppress(NotFound):
-                found.append(parsed(await client.get(ROLLOUT_RECORDS, before, namespace)))
+                found.append(parsed(await cluster.client.get(ROLLOUT_RECORDS, before, cluster.namespace)))
     return found
-
-
-def _namespace(kubeconfig: str | None, context: str | None) -> str:
-    """Namespace that the kubeconfig's context stands for; `default` without one."""
-    from kubernetes.aio.config import ConfigException, list_kube_config_contexts
-
-    try:
-        contexts, active = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
-    except ConfigException:
-        return "default"
-    chosen = next((c for c in contexts if c["name"] == context), active) or {}
-    return str(chosen.get("context", {}).get("namespace") or "default")
 
 
 def _before(name: str, release: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from weir.api import API_VERSION
 from weir.api.actionrequest import ActionRequestStatus, Effect
 from weir.api.modelversion import canonical, sha256
+from weir.api.rolloutstatus import RolloutStatus
 from weir.controller.memory import Memory
 from weir.controller.observe import Observer, Versions
 from weir.release.decision import Desired, PoolIntent, RequestResult
@@ -17,7 +18,7 @@ from weir.release.observation import Problem, RolloutView
 from weir.release.record import record_name
 from weir.runtime.cache import Cache, StaleGuard
 from weir.runtime.client import KubeClient
-from weir.runtime.errors import AlreadyExists, ApiError, Invalid, NotFound
+from weir.runtime.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound
 from weir.runtime.resources import (
     ACTION_REQUESTS,
     DEPLOYMENTS,
@@ -60,6 +61,8 @@ class Scene:
 
     view: RolloutView
     obj: KubeObject
+    before: RolloutStatus
+    """The status that the decision was taken on."""
     versions: Versions
     seen: Seen
     memory: Memory
@@ -100,7 +103,7 @@ class Actor:
         """Writes a status as a whole; Conflict when the object changed since ``obj`` was read."""
         meta = obj["metadata"]
         guarded = {"name": meta["name"], "namespace": meta["namespace"]}
-        if resource is ROLLOUTS:
+        if resource in (ROLLOUTS, ACTION_REQUESTS):
             guarded |= {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         body = {"metadata": guarded, "status": status}
         answer = await self._client.apply(resource, body, field_manager=STATUS_MANAGER, subresource="status")
@@ -257,13 +260,17 @@ class Actor:
             raise
 
     async def results(self, view: RolloutView, desired: Desired) -> None:
-        """Writes the results of ActionRequests; one that is gone needs none."""
+        """Writes the results of ActionRequests; one that is gone needs none.
+
+        The echo of each write wakes the Rollout, so what could not be written now is seen to then.
+        """
         for result in desired.results:
-            request = self._cache.get(ACTION_REQUESTS, view.namespace, result.name)
-            if request is None or request["metadata"]["uid"] != result.uid:
+            key = ObjectKey(ACTION_REQUESTS, view.namespace, result.name)
+            request = self._cache.get(*key)
+            if request is None or request["metadata"]["uid"] != result.uid or self._guard.is_stale(key):
                 continue
             if (status := _request_status(result)) != (request.get("status") or {}):
-                with suppress(NotFound):
+                with suppress(NotFound, Conflict):
                     await self.status(request, status, ACTION_REQUESTS)
 
 

@@ -14,7 +14,9 @@ import aiohttp
 
 from weir import __version__
 from weir.controller.act import Actor
+from weir.controller.actions import RequestReconciler
 from weir.controller.declarations import assessed_status, in_use, modelversion_status, serves, support_changes_in
+from weir.controller.guardrails import AdmissionProbe
 from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import Observer
 from weir.controller.reconcile import RolloutReconciler
@@ -24,6 +26,9 @@ from weir.controller.warmth import Warmth
 from weir.evidence.budget import BudgetReader
 from weir.evidence.collector import Collector, RolloutKey
 from weir.evidence.metrics import EvidenceMetrics
+from weir.notify.ledger import LedgerStore
+from weir.notify.metrics import NotifyMetrics
+from weir.notify.notifier import Notifier
 from weir.runtime.cache import Cache, EventType, StaleGuard
 from weir.runtime.client import KubeClient
 from weir.runtime.clock import SystemClock
@@ -49,6 +54,7 @@ from weir.runtime.resources import (
     KubeObject,
     ObjectKey,
     Resource,
+    key_of,
 )
 from weir.runtime.telemetry import ReconcileScope, setup_logging, setup_tracing
 from weir.runtime.watch import Watched, WatchSource
@@ -114,6 +120,14 @@ class Process:
         self.budgets = BudgetReader(SystemClock(), on_change=self._evidence, metrics=reads)
         observer = Observer(self.cache, time.time, lambda: self.source.missing)
         self._actor = Actor(client, self.cache, self.guard, observer, settings.image)
+        released = ReleaseMetrics(metrics.registry)
+        self.notifier = Notifier(
+            settings.notifications,
+            LedgerStore(client, settings.lease_namespace),
+            session,
+            resync=self._all_rollouts,
+            metrics=NotifyMetrics(metrics.registry),
+        )
         rollouts = RolloutReconciler(
             cache=self.cache,
             guard=self.guard,
@@ -122,12 +136,24 @@ class Process:
             collector=self.collector,
             budgets=self.budgets,
             warmth=Warmth(session, self.add),
+            probe=AdmissionProbe(client, self._vouched),
+            notifier=self.notifier,
             events=EventWriter(client, controller="weir.dev/rollout", instance=settings.identity, metrics=metrics),
-            metrics=ReleaseMetrics(metrics.registry),
+            metrics=released,
             tracer=self.tracing.tracer,
+        )
+        requests = RequestReconciler(
+            client=client,
+            cache=self.cache,
+            guard=self.guard,
+            actor=self._actor,
+            metrics=released,
+            missing=lambda: self.source.missing,
+            keep_for=settings.keep_requests,
         )
         self.controllers: dict[Resource, Controller] = {
             ROLLOUTS: self._controller("rollout", rollouts),
+            ACTION_REQUESTS: self._controller("actionrequest", requests),
             MODEL_VERSIONS: self._controller("modelversion", self._reconcile_version),
             DATA_CONTRACTS: self._controller("datacontract", self._reconcile_declaration),
             AGENT_POLICIES: self._controller("agentpolicy", self._reconcile_declaration),
@@ -150,6 +176,16 @@ class Process:
 
     def _evidence(self, place: RolloutKey) -> None:
         self.add(ObjectKey(ROLLOUTS, *place))
+
+    def _all_rollouts(self) -> None:
+        for key in self.cache.keys(ROLLOUTS):
+            self.add(key)
+
+    def _vouched(self, namespace: str) -> None:
+        """The API server's answer about requesters in a namespace has changed."""
+        for rollout in self.cache.select(ROLLOUTS, namespace):
+            if rollout["spec"].get("approvals"):
+                self.add(key_of(ROLLOUTS, rollout))
 
     async def _reconcile_version(self, key: ObjectKey, _scope: ReconcileScope) -> float | None:
         obj = self.cache.get(MODEL_VERSIONS, key.namespace, key.name)
@@ -187,11 +223,13 @@ class Process:
             controller.queue.start()
             for key in self.cache.keys(resource):
                 controller.queue.add(key)
+        self.notifier.start()
         _log.info("leading", extra={"objects": sum(1 for r in self.controllers for _ in self.cache.keys(r))})
 
     async def stop(self) -> None:
         """Lets running reconciles finish, then gives the Lease back."""
         await asyncio.gather(*(c.queue.shutdown(_GRACE) for c in self.controllers.values() if self._leading))
+        await self.notifier.stop()
         await self.elector.release()
         self.source.stop()
         self.tracing.shutdown()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from math import log
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from weir.api.rolloutstatus import Phase, RolloutStatus, Verdict
 from weir.release.budget import measured, usable
 from weir.release.observation import BudgetReading, RolloutView
 
 _OBJECT = ("namespace", "rollout")
+
+_ROLLBACK_BUCKETS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
 class ReleaseMetrics:
@@ -68,10 +70,54 @@ class ReleaseMetrics:
             (*_OBJECT, "gate", "claim"),
             registry=registry,
         )
+        self._action_metrics(registry)
         self._weighed: dict[tuple[str, str], set[tuple[str, ...]]] = {}
         self._arms: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+        self._awaited: dict[tuple[str, str], set[tuple[str, ...]]] = {}
         self._windows: dict[tuple[str, str], frozenset[str]] = {}
         """Rollouts with an error budget → windows whose burn rate is shown."""
+
+    def _action_metrics(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "weir_action_requests_total",
+            "ActionRequests that ended, by how: Succeeded, Refused or Expired.",
+            ("namespace", "action", "phase"),
+            registry=registry,
+        )
+        self.rollback = Histogram(
+            "weir_rollback_seconds",
+            "Time from the decision to put a release back until the gateway had taken weight 0.",
+            (*_OBJECT, "outcome"),
+            buckets=_ROLLBACK_BUCKETS,
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "weir_approvals_waiting",
+            "Approvals that the running release stands before, and waits for.",
+            _OBJECT,
+            registry=registry,
+        )
+        self.approve_by = Gauge(
+            "weir_approval_deadline_timestamp_seconds",
+            "When a release that waits for the approval is put back, in seconds since the epoch.",
+            (*_OBJECT, "approval"),
+            registry=registry,
+        )
+
+    def request_ended(self, namespace: str, action: str, phase: str) -> None:
+        """Counts an ActionRequest that has its result."""
+        self.requests.labels(namespace, action, phase).inc()
+
+    def changed(self, view: RolloutView, before: RolloutStatus, after: RolloutStatus) -> None:
+        """Counts what one decision did: requests that it answered, and a release that it saw put back."""
+        known = {entry.uid for entry in before.handled_requests}
+        for entry in after.handled_requests:
+            if entry.uid not in known:
+                self.request_ended(view.namespace, entry.action, entry.phase)
+        last = after.history[0] if after.history else None
+        if last is None or last.time_to_stable is None or last in before.history:
+            return
+        self.rollback.labels(view.namespace, view.name, str(last.outcome)).observe(float(last.time_to_stable))
 
     def show(self, view: RolloutView, model: str, status: RolloutStatus) -> None:
         """Sets the gauges of a Rollout from its status."""
@@ -93,6 +139,20 @@ class ReleaseMetrics:
         self._arms[key] = set(arms)
 
         self._show_evidence(key, status)
+        self._show_approvals(key, status)
+
+    def _show_approvals(self, key: tuple[str, str], status: RolloutStatus) -> None:
+        """What a release waits for from people; a deadline exists as long as something waits for it."""
+        waiting = {(*key, a.name): a.deadline for a in status.approvals if a.state == "Waiting"}
+        if status.candidate is None:
+            waiting = {}
+        self.waiting.labels(*key).set(len(waiting))
+        due = {labels: at for labels, at in waiting.items() if at is not None}
+        for gone in self._awaited.get(key, set()) - due.keys():
+            self.approve_by.remove(*gone)
+        for labels, at in due.items():
+            self.approve_by.labels(*labels).set(at)
+        self._awaited[key] = set(due)
 
     def _show_evidence(self, key: tuple[str, str], status: RolloutStatus) -> None:
         """What gates that weigh evidence know; a series exists as long as there is something to know."""
@@ -136,7 +196,8 @@ class ReleaseMetrics:
         """Drops the series of a Rollout that is gone."""
         self._forget_budget((namespace, name))
         shown = (self.phase, self.verdict, self.decisions, self.releases, self.weight, self.overdue)
-        for metric in (*shown, self.effect, self.evidence):
+        for metric in (*shown, self.effect, self.evidence, self.rollback, self.waiting, self.approve_by):
             metric.remove_by_labels({"namespace": namespace, "rollout": name})
+        self._awaited.pop((namespace, name), None)
         self._weighed.pop((namespace, name), None)
         self._arms.pop((namespace, name), None)

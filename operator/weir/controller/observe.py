@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from weir.api.actionrequest import ActionRequestSpec
+from weir.api.approval import AUTHOR, CHANGED_BY
 from weir.api.base import parse_time
 from weir.api.modelversion import ModelVersionSpec
 from weir.api.rollout import RolloutSpec
@@ -38,6 +39,30 @@ from weir.workload.identity import label_value, target
 from weir.workload.manifests import LABEL_POOL, LABEL_ROLLOUT
 from weir.workload.warmup import PodAddress
 
+GRACE = 30.0
+"""Seconds that a request waits for its Rollout to be created, so that both can be applied together."""
+
+
+def answered_by(rollout: KubeObject | None, request: KubeObject) -> bool:
+    """Whether this Rollout answers the request.
+
+    Not one that was made later: it is another than the requester meant. Both sides of the question (the Rollout that
+    executes, and whoever refuses what has no Rollout) ask here, so that they never both act.
+    """
+    if rollout is None:
+        return False
+    return _created(rollout) <= _created(request) + GRACE
+
+
+def _created(obj: KubeObject) -> float:
+    return parse_time(obj["metadata"]["creationTimestamp"])
+
+
+def finished(request: KubeObject) -> bool:
+    """Whether it has its final result."""
+    phase: str = (request.get("status") or {}).get("phase", "Pending")
+    return phase != "Pending"
+
 
 def view_of(obj: KubeObject) -> RolloutView:
     """The Rollout's desired state.
@@ -52,7 +77,14 @@ def view_of(obj: KubeObject) -> RolloutView:
         generation=meta.get("generation", 1),
         spec=RolloutSpec.model_validate(obj["spec"]),
         deleting=bool(meta.get("deletionTimestamp")),
+        authors=_authors(meta.get("annotations") or {}),
     )
+
+
+def _authors(annotations: Mapping[str, str]) -> tuple[str, ...]:
+    """Users who made the change that is being released, each once, as admission and Git name them."""
+    named = ",".join(annotations.get(annotation, "") for annotation in (CHANGED_BY, AUTHOR))
+    return tuple(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))
 
 
 @dataclass(frozen=True)
@@ -190,19 +222,20 @@ class Observer:
         return unfit_backends(view, backends, seen)
 
     def requests(self, view: RolloutView) -> tuple[Request, ...]:
-        """ActionRequests for the Rollout that have no result yet."""
+        """ActionRequests for the Rollout that have no result yet; one that is being deleted is withdrawn."""
+        rollout = self._cache.get(ROLLOUTS, view.namespace, view.name)
         found = []
         for obj in self._cache.select(ACTION_REQUESTS, view.namespace):
-            ended = (obj.get("status") or {}).get("phase", "Pending") != "Pending"
-            if obj["spec"]["rolloutRef"]["name"] != view.name or ended:
+            if obj["spec"]["rolloutRef"]["name"] != view.name or finished(obj):
+                continue
+            if obj["metadata"].get("deletionTimestamp") or not answered_by(rollout, obj):
                 continue
             try:
                 spec = ActionRequestSpec.model_validate(obj["spec"])
             except ValidationError:
                 continue
-            meta, status = obj["metadata"], obj.get("status") or {}
-            created = parse_time(meta["creationTimestamp"])
-            found.append(Request(meta["uid"], meta["name"], spec, created, status.get("message", "")))
+            meta, pending = obj["metadata"], (obj.get("status") or {}).get("message", "")
+            found.append(Request(meta["uid"], meta["name"], spec, _created(obj), pending))
         return tuple(found)
 
     def recorded(self, view: RolloutView) -> dict[int, str]:

@@ -14,6 +14,7 @@ from weir.api.modelversion import ModelVersionSpec
 from weir.api.rolloutstatus import RolloutStatus
 from weir.controller.act import Actor, NotYet, Scene, write_problem
 from weir.controller.declarations import first_error
+from weir.controller.guardrails import PATIENCE, AdmissionProbe
 from weir.controller.memory import Memories, Memory, must_write
 from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import Observer, Versions, view_of
@@ -21,11 +22,13 @@ from weir.controller.warmth import Warmth
 from weir.evidence.budget import BudgetReader, Service
 from weir.evidence.collector import Collector
 from weir.evidence.stored import Stored
+from weir.notify.alerts import Subject
+from weir.notify.notifier import Notifier
 from weir.release.conditions import invalid_spec
 from weir.release.decide import decide
 from weir.release.decision import Decision
 from weir.release.desired import share_key
-from weir.release.observation import Observation, Problem, RolloutView
+from weir.release.observation import Observation, Problem, Request, RolloutView
 from weir.runtime.cache import Cache, StaleGuard
 from weir.runtime.errors import NamespaceEnding
 from weir.runtime.events import EventWriter
@@ -57,6 +60,8 @@ class RolloutReconciler:
         collector: Collector,
         budgets: BudgetReader,
         warmth: Warmth,
+        probe: AdmissionProbe,
+        notifier: Notifier,
         events: EventWriter,
         metrics: ReleaseMetrics,
         tracer: Tracer,
@@ -70,6 +75,8 @@ class RolloutReconciler:
         self._collector = collector
         self._budgets = budgets
         self._warmth = warmth
+        self._probe = probe
+        self._notifier = notifier
         self._events = events
         self._metrics = metrics
         self._tracer = tracer
@@ -92,6 +99,8 @@ class RolloutReconciler:
         except ValidationError as error:
             await self._invalid(obj, first_error(error))
             return None
+        if view.spec.approvals and self._asks_first(view):
+            return PATIENCE
         memory = self._memories.of(view.uid)
         status = self._memories.recall(obj)
         now = self._wall()
@@ -107,7 +116,7 @@ class RolloutReconciler:
         problems = dict(memory.problems)
         try:
             with self._tracer.start_as_current_span("act"):
-                await self._act(Scene(view, obj, versions, seen, memory), key, decision, scope)
+                await self._act(Scene(view, obj, status, versions, seen, memory), key, decision, scope)
         except NotYet:
             return _SOON
         except NamespaceEnding:
@@ -136,6 +145,7 @@ class RolloutReconciler:
         adapter, place = adapter_for(view), (key.namespace, key.name)
         route, fight = adapter.observe(view, seen), write_problem(memory, "HTTPRoute")
         collected = self._collector.collecting(place)
+        untrusted = self._probe.problem(view.namespace) if view.spec.approvals else None
         return Observation(
             target=versions.target,
             target_problem=versions.problem,
@@ -151,9 +161,23 @@ class RolloutReconciler:
             budget=self._budgets.reading(place),
             warmed=self._warmth.warmed(key),
             warmup_problem=self._warmth.problem(key),
-            requests=self._observer.requests(view),
+            requests=self._requests(view, status),
+            admission_problem=untrusted,
             recorded=self._observer.recorded(view),
         )
+
+    def _asks_first(self, view: RolloutView) -> bool:
+        """Whether to wait a moment for the answer whether requesters can be trusted; it wakes the Rollout."""
+        self._probe.problem(view.namespace)
+        return self._probe.imminent(view.namespace)
+
+    def _requests(self, view: RolloutView, status: RolloutStatus) -> tuple[Request, ...]:
+        """ActionRequests; consents wait for the moment until it is known whether they can be trusted."""
+        found = self._observer.requests(view)
+        if not view.spec.approvals or self._probe.settled(view.namespace):
+            return found
+        known = {entry.uid for entry in status.handled_requests}
+        return tuple(r for r in found if r.spec.action != "Approve" or r.uid in known)
 
     def _blockers(
         self, view: RolloutView, status: RolloutStatus, versions: Versions, seen: Seen
@@ -177,7 +201,8 @@ class RolloutReconciler:
             await self._actor.status(obj, decision.status.to_dict())
             memory.stored_at = now
         memory.status = decision.status
-        self._measure(view, scene.versions, decision)
+        self._measure(view, scene.versions, decision, scene.before)
+        self._notifier.offer(Subject(view.namespace, view.name, view.uid), decision.status)
         self._background(scene, key, decision)
         await self._actor.cluster(scene, desired)
         await self._actor.record(scene, desired, scope.traceparent)
@@ -238,10 +263,11 @@ class RolloutReconciler:
         candidate = decision.status.candidate
         return scene.versions.contents.get(candidate.version) if candidate is not None else None
 
-    def _measure(self, view: RolloutView, versions: Versions, decision: Decision) -> None:
+    def _measure(self, view: RolloutView, versions: Versions, decision: Decision, before: RolloutStatus) -> None:
         """Gauges, counters and log lines; once per decision, since a decision is only taken on what was stored."""
         content = versions.contents.get(view.spec.version_ref.name)
         self._metrics.show(view, content.model if content is not None else "", decision.status)
+        self._metrics.changed(view, before, decision.status)
         for event in decision.events:
             _log.info("decision", extra={"reason": event.reason, "text": event.message, "phase": decision.status.phase})
             self._metrics.decisions.labels(view.namespace, view.name, event.reason).inc()
@@ -266,6 +292,8 @@ class RolloutReconciler:
         status = invalid_spec(stored, obj["metadata"].get("generation", 1), message, self._wall())
         if status != stored:
             await self._actor.status(obj, status.to_dict())
+        meta = obj["metadata"]
+        self._notifier.offer(Subject(meta["namespace"], meta["name"], meta["uid"]), status)
 
     def _forget(self, key: ObjectKey) -> None:
         self._collector.forget((key.namespace, key.name))
@@ -278,6 +306,7 @@ class RolloutReconciler:
         uid = self._uids.pop(key, None)
         if uid is not None:
             self._memories.forget(uid)
+            self._notifier.forget(Subject(key.namespace, key.name, uid))
 
 
 def _stage(status: RolloutStatus) -> str:

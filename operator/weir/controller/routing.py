@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from weir.controller.observe import finished
 from weir.runtime.cache import Cache, EventType
 from weir.runtime.resources import (
     ACTION_REQUESTS,
@@ -34,9 +35,13 @@ def affected(cache: Cache, resource: Resource, obj: KubeObject, change: EventTyp
         if resource is ROLLOUTS:
             yield from _versions_of(obj)
             yield from _versions_served_by(cache, obj)
+            if change in (EventType.ADDED, EventType.DELETED):
+                yield from _requests_naming(cache, obj)
         elif resource is MODEL_VERSIONS and change is not EventType.STATUS:
             yield from _rollouts_naming(cache, obj)
     elif resource in (ACTION_REQUESTS, ROLLOUT_RECORDS):
+        if resource is ACTION_REQUESTS:
+            yield key_of(resource, obj)
         ref = obj["spec"].get("rolloutRef", {}).get("name") or obj["spec"].get("rollout")
         yield ObjectKey(ROLLOUTS, namespace, ref)
     elif resource in (GATEWAYS, GATEWAY_CLASSES):
@@ -61,6 +66,14 @@ def _versions_served_by(cache: Cache, rollout: KubeObject) -> Iterator[ObjectKey
     for version in cache.select(MODEL_VERSIONS, meta["namespace"]):
         if meta["name"] in ((version.get("status") or {}).get("servedBy") or []):
             yield key_of(MODEL_VERSIONS, version)
+
+
+def _requests_naming(cache: Cache, rollout: KubeObject) -> Iterator[ObjectKey]:
+    """ActionRequests without a result that the coming or going of the Rollout decides about."""
+    meta = rollout["metadata"]
+    for request in cache.select(ACTION_REQUESTS, meta["namespace"]):
+        if request["spec"]["rolloutRef"]["name"] == meta["name"] and not finished(request):
+            yield key_of(ACTION_REQUESTS, request)
 
 
 def _rollouts_naming(cache: Cache, version: KubeObject) -> Iterator[ObjectKey]:

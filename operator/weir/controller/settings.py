@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from weir.api.base import seconds
+
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -25,6 +27,10 @@ class Settings:
     log_level: str
     port: int
     """Port of /healthz, /readyz and /metrics."""
+    keep_requests: float = 168 * 3600.0
+    """Seconds that finished ActionRequests are kept; 0 is for ever."""
+    notifications: Path | None = None
+    """Folder with the configuration and the secrets of notifications; without one there are none."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -45,7 +51,16 @@ class Settings:
             identity=pod,
             log_level=environ.get("WEIR_LOG_LEVEL", "INFO"),
             port=int(port),
+            keep_requests=_length(environ, "WEIR_ACTION_REQUESTS_KEEP_FOR", "168h"),
+            notifications=Path(environ["WEIR_NOTIFICATIONS"]) if environ.get("WEIR_NOTIFICATIONS") else None,
         )
+
+
+def _length(environ: Mapping[str, str], name: str, default: str) -> float:
+    try:
+        return seconds(environ.get(name) or default)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _own_namespace() -> str:

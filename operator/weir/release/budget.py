@@ -157,7 +157,7 @@ def freeze(turn: Turn) -> Problem | None:
     budget, found = turn.view.spec.error_budget, assess(turn)
     if budget is None or found is None or budget.on_spent != "Freeze":
         return None
-    if turn.status.stable is None or turn.status.force is not None:
+    if turn.status.stable is None or turn.status.force is not None:  # whatever is put back is forced, too
         return None
     if found.available == "False":
         told = turn.status.budget.message if turn.status.budget is not None else found.message

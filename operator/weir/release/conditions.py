@@ -10,9 +10,12 @@ from typing import Literal
 
 from weir.api.base import Condition, with_conditions
 from weir.api.rolloutstatus import Phase, RolloutStatus
-from weir.release import budget
+from weir.release import approvals, budget
 from weir.release.feasible import CONDITION, forecast
 from weir.release.turn import Turn
+
+AWAITING = "AwaitingApproval"
+"""Type of the condition that is there while a release waits for people's consent."""
 
 
 def conditions(turn: Turn) -> tuple[Condition, ...]:
@@ -23,6 +26,9 @@ def conditions(turn: Turn) -> tuple[Condition, ...]:
     if not ready:
         kind = "Stalled" if _stalled(turn) else "Reconciling"
         result.append((kind, "True", reason, message))
+    waiting = approvals.awaited(turn)
+    if waiting:
+        result.append((AWAITING, "True", "WaitingForApproval", approvals.waits_for(turn, waiting)))
     found = budget.assess(turn)
     if found is not None:
         told = turn.status.budget.message if turn.status.budget is not None else found.message

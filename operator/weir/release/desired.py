@@ -6,6 +6,7 @@ from weir.api.rolloutstatus import RolloutStatus
 from weir.release.decision import Collect, Desired, PoolIntent
 from weir.release.plan import planned_replicas
 from weir.release.record import record
+from weir.release.retained import spare
 from weir.release.traffic import SETTLE, intended
 from weir.release.turn import Turn
 
@@ -23,7 +24,7 @@ def desired(turn: Turn) -> Desired:
         pools=_pools(turn),
         remove=_removable(turn),
         weights=intended(_routed(turn), serving=running and status.weight > 0),
-        warm_up=pool if running and stage is None and not turn.obs.blockers else None,
+        warm_up=pool if running and stage is None and not turn.obs.blockers and not status.restoring else None,
         synthetic=pool if preview else None,
         preview=pool if preview else None,
         collect=_collect(turn),
@@ -34,7 +35,7 @@ def desired(turn: Turn) -> Desired:
 
 def _waiting(turn: Turn) -> bool:
     """Whether the candidate is held back before anything of it exists."""
-    return bool(turn.obs.blockers) and turn.stage is None
+    return bool(turn.obs.blockers) and turn.stage is None and not turn.status.restoring
 
 
 def _routed(turn: Turn) -> RolloutStatus:
@@ -72,10 +73,7 @@ def _pools(turn: Turn) -> tuple[PoolIntent, ...]:
 
 def _removable(turn: Turn) -> tuple[str, ...]:
     """Pools of ours beyond the history limit that have had their drain, without pods and without traffic."""
-    limit, route = turn.view.spec.rollback.history_limit, turn.obs.route
-    beyond = [
-        r.pool for r in turn.status.retained[limit:] if r.warm_until <= turn.now and not route.weights.get(r.pool)
-    ]
+    beyond = [r.pool for r in spare(turn) if not turn.obs.route.weights.get(r.pool)]
     pools = [turn.obs.pools[name] for name in beyond if name in turn.obs.pools]
     return tuple(pool.name for pool in pools if pool.desired == 0 and not pool.external)
 
@@ -103,7 +101,7 @@ def _collect(turn: Turn) -> Collect | None:
 def _stable_noise(turn: Turn) -> Collect | None:
     """Before any traffic reaches the candidate: how noisy stable is, for gates that will compare with it."""
     status, since = turn.status, turn.status.release_started_at
-    if status.stable is None or since is None or turn.obs.blockers:
+    if status.stable is None or since is None or turn.obs.blockers or status.restoring:
         return None
     if all(gate.comparison is None for gate in turn.view.spec.gates):
         return None

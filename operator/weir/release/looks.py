@@ -54,9 +54,8 @@ def _too_few(gate: Gate, before: GateStatus, seen: GateStatus) -> GateStatus:
         return seen.model_copy(update={"window_start": before.window_start})
     counted = f"{candidate.total} of {gate.min_samples} requests"
     if silent and candidate.total == 0:
-        return seen.model_copy(
-            update={"verdict": Verdict.NO_DATA, "message": f"no requests seen (n=0), needs {gate.min_samples}"}
-        )
+        message = f"no requests seen (n=0), needs {gate.min_samples}"
+        return seen.model_copy(update={"verdict": Verdict.NO_DATA, "successes": 0, "message": message})
     return seen.model_copy(update={"verdict": Verdict.INSUFFICIENT, "message": f"{counted} so far"})
 
 

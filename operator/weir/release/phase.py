@@ -26,7 +26,16 @@ def _running(turn: Turn) -> Phase:
         return Phase.PAUSED
     stage = turn.stage
     if stage is None:
-        return Phase.PREFLIGHT if turn.status.hold is not None else Phase.WARM_UP
+        if turn.status.hold is not None:
+            return Phase.PREFLIGHT
+        return Phase.AWAITING_APPROVAL if _awaits(turn) else Phase.WARM_UP
     if turn.status.hold is not None:
         return Phase.HELD
+    if _awaits(turn):
+        return Phase.AWAITING_APPROVAL
     return Phase.BAKE if stage.kind == "Bake" else Phase.SHIFTING
+
+
+def _awaits(turn: Turn) -> bool:
+    """Whether the release waits for people's consent."""
+    return any(entry.state == "Waiting" for entry in turn.status.approvals)

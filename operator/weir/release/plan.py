@@ -11,7 +11,7 @@ from weir.api.gate import Gate
 from weir.api.rollout import Ramp, RolloutSpec
 from weir.api.rolloutstatus import RolloutStatus
 
-StageKind = Literal["Serve", "Preview", "Traffic", "Bake"]
+StageKind = Literal["Serve", "Restore", "Preview", "Traffic", "Bake"]
 
 WARM_UP = "WarmUp"
 """Name of the stage before the plan: pods start and answer warm-up requests."""
@@ -40,8 +40,11 @@ class Stage:
 
     @property
     def judged(self) -> bool:
-        """Whether gates have a say: always, but for the first version of all, which has nothing to fall back to."""
-        return self.kind != "Serve"
+        """Whether gates have a say.
+
+        Always, but for the first version of all, which has nothing to fall back to, and for one that is put back.
+        """
+        return self.kind not in {"Serve", "Restore"}
 
     @property
     def comparative(self) -> bool:
@@ -52,8 +55,10 @@ class Stage:
 def stages(spec: RolloutSpec, *, first: bool, status: RolloutStatus | None = None) -> tuple[Stage, ...]:
     """Stages of a release under this spec; ``first``: there is no stable version yet, so all traffic comes at once.
 
-    ``status`` says where a ramp stands; without it a ramp has not begun.
+    ``status`` says where a ramp stands, and whether an earlier version is put back; without it a ramp has not begun.
     """
+    if status is not None and status.restoring:
+        return (Stage("Restore", "Restore", 100, 0.0),)
     if first:
         return (Stage("Serve", "Serve", 100, 0.0),)
     if spec.strategy.canary is not None:

@@ -16,7 +16,7 @@ from weir.api.evidencestatus import Counts, EvidenceStatus
 from weir.api.gate import Gate
 from weir.api.rollout import Ramp
 from weir.api.rolloutstatus import Outcome, Phase, RampStatus, Verdict
-from weir.release import budget
+from weir.release import approvals, budget
 from weir.release.gates import fresh
 from weir.release.ledger import listed, parse, recent, seen
 from weir.release.plan import RAMP, Stage, counting_gate, least_weight
@@ -121,6 +121,17 @@ def affordable(ramp: Ramp, found: Reckoning, current: int) -> int:
     return min(ramp.max_weight, max(math.floor(100 * share + 1e-9), least_weight(ramp, found.rate)))
 
 
+def _allowed(turn: Turn, ramp: Ramp, found: Reckoning, stage: Stage) -> int:
+    """What is affordable, short of what people have not consented to."""
+    return min(affordable(ramp, found, stage.weight), max(stage.weight, approvals.ceiling(turn)))
+
+
+def overspent(turn: Turn) -> bool:
+    """Whether the release has spent the risk budget of its ramp."""
+    ramp = _ramp_of(turn)
+    return ramp is not None and _reckoning(turn, ramp).spent >= ramp.risk_budget
+
+
 def guard(turn: Turn, deadline: float) -> bool:
     """Safety first, paused or not: ends the release when the budget is spent, lowers a weight that became too risky.
 
@@ -134,8 +145,9 @@ def guard(turn: Turn, deadline: float) -> bool:
     if found.spent >= ramp.risk_budget:
         turn.end(Outcome.ROLLED_BACK, "RiskBudgetSpent", f"the risk budget is spent: {_told(turn, ramp, found)}")
         return True
-    weight = affordable(ramp, found, stage.weight)
+    weight = _allowed(turn, ramp, found, stage)
     if weight < stage.weight:
+        approvals.stand_down(turn)
         _move(turn, stage, weight, deadline, _told(turn, ramp, found))
         return True
     if stage.ahead > weight:
@@ -160,10 +172,12 @@ def rise(turn: Turn, stage: Stage, deadline: float, *, ready: bool) -> bool:
         return False
     found = _reckoning(turn, ramp)
     told = _told(turn, ramp, found)
-    weight = affordable(ramp, found, stage.weight)
+    weight = _allowed(turn, ramp, found, stage)
     if stage.ahead <= stage.weight:
         if not _worth(ramp, stage, weight):
-            turn.say(f"{turn.status.message}; ramp: {told}")
+            wanted = affordable(ramp, found, stage.weight)
+            if not _worth(ramp, stage, wanted) or approvals.permits(turn, wanted):
+                turn.say(f"{turn.status.message}; ramp: {told}")
             return False
         if turn.view.spec.traffic.service is None:
             _ask(turn, weight)

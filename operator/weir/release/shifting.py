@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from weir.api.approval import PROMOTE
 from weir.api.base import seconds
 from weir.api.gate import Gate
 from weir.api.rolloutstatus import GateStatus, Outcome, Verdict
-from weir.release import budget, ramp
+from weir.release import approvals, budget, ramp
 from weir.release.capacity import safe_weight
 from weir.release.gates import fresh, judge
 from weir.release.observation import Problem
@@ -21,6 +22,7 @@ def progress(turn: Turn, *, promote: Callable[[Turn], None]) -> bool:
     """One transition of a running release; safety first, in every phase, paused or not."""
     if _superseded(turn):
         return True
+    approvals.refresh(turn)
     look(turn)
     if turn.status.force is None:
         failed = next((g for g in turn.status.gates if g.verdict is Verdict.FAIL), None)
@@ -31,7 +33,7 @@ def progress(turn: Turn, *, promote: Callable[[Turn], None]) -> bool:
         if spent is not None:
             turn.end(Outcome.ROLLED_BACK, "ErrorBudgetShareSpent", spent)
             return True
-    if _replanned(turn) or ramp.guard(turn, _deadline(turn)):
+    if approvals.expire(turn) or _replanned(turn) or ramp.guard(turn, _deadline(turn)):
         return True
     stage = turn.stage
     if _prepare(turn) if stage is None else _stage(turn, stage, promote):
@@ -73,7 +75,7 @@ def _replanned(turn: Turn) -> bool:
 
 def _superseded(turn: Turn) -> bool:
     target, candidate, stable = turn.obs.target, turn.status.candidate, turn.status.stable
-    if target is None or candidate is None or target.revision == candidate.revision:
+    if target is None or candidate is None or target.revision == candidate.revision or turn.status.restoring:
         return False
     if stable is not None and target.revision == stable.revision:
         turn.end(Outcome.REVERTED, "Reverted", f"versionRef went back to {stable.label}")
@@ -85,19 +87,7 @@ def _superseded(turn: Turn) -> bool:
 def _prepare(turn: Turn) -> bool:
     """Preflight and warm-up: no traffic reaches the candidate here."""
     candidate = turn.status.candidate
-    if candidate is None:
-        return False
-    if turn.obs.target is None and turn.obs.target_problem is not None:
-        turn.hold(turn.obs.target_problem)
-        return False
-    blocker = next(iter(turn.obs.blockers), turn.obs.write_problem)
-    if blocker is not None:
-        turn.hold(blocker)
-        return False
-    frozen = budget.freeze(turn)
-    if frozen is not None:
-        turn.hold(frozen)
-        turn.set(deadline=None)  # waiting for the budget is no lack of progress
+    if candidate is None or (not turn.status.restoring and _blocked(turn)):
         return False
     turn.release_hold()
     if turn.status.deadline is None:
@@ -110,7 +100,7 @@ def _prepare(turn: Turn) -> bool:
         why = f": {pool.problem.message}" if pool.problem else ""
         turn.say(f"{pool.ready} of {needed} pods of {candidate.label} ready{why}")
         return False
-    if candidate.pool not in turn.obs.warmed:
+    if candidate.pool not in turn.obs.warmed and not turn.status.restoring:
         problem = turn.obs.warmup_problem
         turn.say(f"warming up {candidate.label}" + (f": {problem.message}" if problem else ""))
         return False
@@ -119,8 +109,25 @@ def _prepare(turn: Turn) -> bool:
         turn.say(f"letting the gateway learn where {candidate.label} is")
         turn.wake(known)
         return False
+    if not approvals.permits(turn, first.weight):
+        turn.set(deadline=None)  # neither is waiting for people
+        return False
     turn.enter(0, _deadline(turn))
     return True
+
+
+def _blocked(turn: Turn) -> bool:
+    """Whether something holds the release back before anything of it exists."""
+    problem = turn.obs.target_problem if turn.obs.target is None else None
+    problem = problem or next(iter(turn.obs.blockers), turn.obs.write_problem)
+    if problem is not None:
+        turn.hold(problem)
+        return True
+    frozen = budget.freeze(turn)
+    if frozen is not None:
+        turn.hold(frozen)
+        turn.set(deadline=None)  # waiting for the budget is no lack of progress
+    return frozen is not None
 
 
 def _enough(turn: Turn, stage: Stage) -> bool:
@@ -136,14 +143,18 @@ def _enough(turn: Turn, stage: Stage) -> bool:
 
 
 def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
-    last = len(turn.plan) - 1
+    plan, last = turn.plan, len(turn.plan) - 1
     index = turn.status.stage.index if turn.status.stage else 0
-    if turn.status.force is not None and index != last and not turn.paused:
+    leaps = turn.status.force is not None and index != last and not turn.paused
+    if leaps and approvals.permits(turn, plan[last].weight):
         turn.enter(last, _deadline(turn))
         return True
     if not _weight_in_place(turn, stage):
         return False
-    if not _observed(turn, stage):
+    if leaps:
+        turn.set(deadline=None)  # people are waited for, and the weight is what it may be until then
+        return False
+    if not turn.skipped and not _observed(turn, stage):
         return bool(turn.status.stage and turn.status.stage.evidence_from is not None)
     if turn.paused:
         turn.say("paused")
@@ -153,7 +164,11 @@ def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
         if turn.status.ending is not None:
             return True
         return budget.freeze(turn) is None and ramp.rise(turn, stage, _deadline(turn), ready=ready)
+    if not approvals.permits(turn, PROMOTE if index == last else plan[index + 1].weight):
+        turn.set(deadline=None)
+        return False
     if index == last:
+        approvals.pass_by(turn, PROMOTE)
         promote(turn)
     else:
         turn.enter(index + 1, _deadline(turn))
@@ -163,12 +178,13 @@ def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
 def _weight_in_place(turn: Turn, stage: Stage) -> bool:
     """Capacity first, then the weight, then the gateway's word for it; whatever is missing stops the evidence."""
     enough = _enough(turn, stage)
-    if stage.weight > turn.status.weight and (turn.paused or not enough):
-        wanted = turn.status.weight
-    else:
-        wanted = stage.weight
+    ready = enough and not turn.paused
+    free = stage.weight <= turn.status.weight or (ready and approvals.ceiling(turn) >= stage.weight)
+    wanted = stage.weight if free else turn.status.weight
     weight = safe_weight(wanted, turn.status.weight, turn.candidate_carries, _stable_carries(turn))
     if weight != turn.status.weight:
+        if weight > turn.status.weight:
+            approvals.pass_by(turn, weight)
         turn.set(weight=weight)
         _restart_evidence(turn)
     if weight > stage.weight:
@@ -177,6 +193,9 @@ def _weight_in_place(turn: Turn, stage: Stage) -> bool:
         return False
     if weight < stage.weight or not enough:
         _restart_evidence(turn)
+        if ready and not approvals.permits(turn, stage.weight):
+            turn.set(deadline=None)
+            return False
         candidate = turn.status.candidate
         pool = turn.obs.pool(candidate.pool if candidate else "")
         why = f": {pool.problem.message}" if pool.problem else ""
@@ -268,7 +287,7 @@ def _passed(turn: Turn, stage: Stage) -> bool:
     """Whether time and every gate allow the next stage; else says what is missing, or holds."""
     state = turn.status.stage
     since = state.evidence_from if state is not None else None
-    if since is None:
+    if since is None and not turn.skipped:
         return False
     if turn.stable_unhealthy and turn.view.spec.rollback.on_stable_unhealthy == "Hold":
         ready = turn.obs.pool(turn.status.stable.pool).ready if turn.status.stable else 0
@@ -282,13 +301,14 @@ def _passed(turn: Turn, stage: Stage) -> bool:
         turn.hold(Problem("SampleRatioMismatch", broken))
         return False
     states = {g.name: g for g in turn.status.gates}
-    open_gates = [g for g in turn.gates(stage) if not _is_pass(states.get(g.name))]
+    skipped = since is None or turn.skipped
+    open_gates = [] if skipped else [g for g in turn.gates(stage) if not _is_pass(states.get(g.name))]
     for gate in open_gates:
-        if _overdue(turn, gate, states.get(gate.name), since):
+        if _overdue(turn, gate, states.get(gate.name), since or turn.now):
             return False
     if turn.status.ending is not None:
         return False
-    ends = since + stage.min_duration
+    ends = turn.now if skipped else (since or turn.now) + stage.min_duration
     moves = turn.now >= ends and (not open_gates or stage.name == RAMP)
     frozen = budget.freeze(turn) if moves else None
     if frozen is not None:
@@ -316,7 +336,10 @@ def _text(state: GateStatus | None) -> str:
 
 def _overdue(turn: Turn, gate: Gate, state: GateStatus | None, since: float) -> bool:
     """Applies the gate's policy once ``maxWait`` has passed without a Pass; True when the release must not go on."""
-    due = since + seconds(gate.max_wait)
+    # While people are waited for, it is not the gate that is late; afterwards it has all of its time again.
+    due = max(since, approvals.answered_at(turn)) + seconds(gate.max_wait)
+    if approvals.awaited(turn):
+        return False
     if turn.now < due:
         turn.wake(due)
         return False

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from weir.api.action import Skip
 from weir.api.gate import Gate
 from weir.api.rolloutstatus import (
     DecisionEntry,
     Ending,
     FailedRevision,
+    Force,
     Hold,
     Measurement,
     Outcome,
@@ -34,6 +36,22 @@ _MAX_DECISIONS = 100
 _MAX_MESSAGE = 1024
 
 
+@dataclass(frozen=True)
+class Cause:
+    """Who is behind a decision: Weir itself, or a person by an ActionRequest (NAME@DIGEST)."""
+
+    by: str = "weir"
+    request: str | None = None
+
+    @staticmethod
+    def of(asked: Force | Skip | Ending | None) -> Cause:
+        """Who asked for it; Weir where nobody did."""
+        return Cause(asked.by, asked.request) if asked is not None else WEIR
+
+
+WEIR = Cause()
+
+
 @dataclass
 class Turn:
     """Mutable only within one call of ``decide``; nothing of it outlives the call."""
@@ -45,6 +63,11 @@ class Turn:
     events: list[Event] = field(default_factory=list)
     results: list[RequestResult] = field(default_factory=list)
     wakes: list[float] = field(default_factory=list)
+    held: Hold | None = None
+    """The hold that the turn began with: a reason that is met again has been there since then."""
+
+    def __post_init__(self) -> None:
+        self.held = self.status.hold
 
     def set(self, **fields: Any) -> None:
         """Changes fields of the status."""
@@ -56,7 +79,7 @@ class Turn:
         reason: str,
         message: str,
         *,
-        actor: str = "weir",
+        cause: Cause = WEIR,
         evidence: Sequence[Measurement] = (),
         warning: bool = False,
     ) -> None:
@@ -69,7 +92,8 @@ class Turn:
             weight=self.status.weight,
             reason=reason,
             message=message[:_MAX_MESSAGE],
-            actor=actor,
+            actor=cause.by,
+            request=cause.request,
             evidence=list(evidence),
         )
         log = list(self.status.decisions)
@@ -104,7 +128,7 @@ class Turn:
     def hold(self, problem: Problem) -> None:
         """Stops advancing for that reason; its start is kept while the reason stays."""
         message = problem.message[:_MAX_MESSAGE]
-        old = self.status.hold
+        old = self.status.hold or self.held
         since = old.since if old is not None and old.reason == problem.reason else self.now
         self.set(hold=Hold(reason=problem.reason, message=message, since=since), message=message)
 
@@ -132,8 +156,8 @@ class Turn:
 
     @property
     def paused(self) -> bool:
-        """Whether somebody paused the Rollout."""
-        return self.view.spec.paused or self.status.pause is not None
+        """Whether somebody paused the Rollout; an earlier version is put back all the same."""
+        return (self.view.spec.paused or self.status.pause is not None) and not self.status.restoring
 
     @property
     def candidate_carries(self) -> int:
@@ -174,6 +198,18 @@ class Turn:
         return tuple(g for g in self.view.spec.gates if g.comparison is None or not self._drops_comparisons)
 
     @property
+    def mover(self) -> Cause:
+        """Who made the release leave its stage: whoever forces the promotion or skips the stage, else Weir."""
+        skip = self.status.skip if self.skipped else None
+        return Cause.of(self.status.force or skip)
+
+    @property
+    def skipped(self) -> bool:
+        """Whether somebody asked to leave the stage that the release is in."""
+        skip, stage = self.status.skip, self.status.stage
+        return skip is not None and stage is not None and skip.stage == stage.name
+
+    @property
     def measurements(self) -> list[Measurement]:
         """What the gates have measured, for the log."""
         seen = {e.gate: e for e in self.status.evidence}
@@ -181,14 +217,18 @@ class Turn:
 
     # Moves
 
-    def start(self, target: Target) -> None:
-        """Begins a release of the target."""
+    def start(self, target: Target, *, cause: Cause = WEIR, restore: Force | None = None) -> None:
+        """Begins a release of the target; ``restore``: it is an earlier version that somebody wants back at once."""
+        asked, known = self.status.asked, [r for r in self.status.retained if r.revision == target.revision]
+        if asked is not None and asked.revision == target.revision and cause == WEIR:
+            cause = Cause(asked.by, asked.request)
         candidate = VersionStatus(
             version=target.version,
             label=target.label,
             digest=target.digest,
             revision=target.revision,
             pool=target.pool,
+            served_until=known[0].served_until if known else None,
         )
         self.set(
             release=self.status.release + 1,
@@ -199,9 +239,15 @@ class Turn:
             gates=[],
             evidence=[],
             noise=remembered(self.status.evidence, self.status.noise),
+            approvals=[],
+            requested_by="" if cause == WEIR else cause.by,
+            authors=[],
+            asked=None,
+            restoring=restore is not None,
             decisions=[],
             hold=None,
-            force=None,
+            force=restore,
+            skip=None,
             ending=None,
             ramp=None,
             retained=[r for r in self.status.retained if r.revision != target.revision],
@@ -209,36 +255,44 @@ class Turn:
         )
         stable = self.status.stable
         over = f" over {stable.label}" if stable is not None else ", the first version"
-        self.note(Phase.PREFLIGHT, "ReleaseStarted", f"release {self.status.release} of {target.label}{over}")
+        verb = "puts back" if restore is not None else "of"
+        told = f"release {self.status.release} {verb} {target.label}{over}"
+        self.note(Phase.PREFLIGHT, "ReleaseStarted", told, cause=cause)
 
     def enter(self, index: int, deadline: float, *, why: str = "") -> None:
         """Enters a stage of the plan: evidence starts anew, failed looks of the release are kept."""
-        stage = self.plan[index]
+        stage, cause = self.plan[index], self.mover
         evidence = self.measurements
         before = {g.name: g for g in self.status.gates}
         self.set(
             stage=StageStatus(index=index, name=stage.name, weight=stage.weight, started_at=self.now),
             gates=[fresh(gate, before.get(gate.name)) for gate in self.gates(stage)],
             hold=None,
+            skip=None,
             deadline=deadline,
         )
         if stage.name == RAMP:
             self.set(ramp=RampStatus(weight=stage.weight, moved_at=self.now))
         phase = Phase.BAKE if stage.kind == "Bake" else Phase.SHIFTING
-        actor = self.status.force.by if self.status.force else "weir"
         reached = f"{why}entering {stage.name}: {stage.weight} % of requests to {self._label}"
-        self.note(phase, "StageEntered", reached, evidence=evidence, actor=actor)
+        self.note(phase, "StageEntered", reached, evidence=evidence, cause=cause)
 
-    def end(self, outcome: Outcome, reason: str, message: str, *, actor: str = "weir") -> None:
+    def end(self, outcome: Outcome, reason: str, message: str, *, cause: Cause = WEIR) -> None:
         """Begins to end the release: traffic goes back to stable before anything else."""
-        self.set(
-            ending=Ending(outcome=outcome, reason=reason, message=message[:_MAX_MESSAGE], since=self.now),
-            hold=None,
-            force=None,
-            deadline=None,
+        ending = Ending(
+            outcome=outcome,
+            reason=reason,
+            message=message[:_MAX_MESSAGE],
+            since=self.now,
+            by=cause.by,
+            request=cause.request,
+            weight=self.status.weight,
         )
+        idle = {"state": "Open", "since": None, "deadline": None}
+        approvals = [a.model_copy(update=idle) if a.state == "Waiting" else a for a in self.status.approvals]
+        self.set(ending=ending, approvals=approvals, hold=None, force=None, skip=None, deadline=None)
         candidate = self.status.candidate
-        if outcome in STICKY and candidate is not None:
+        if outcome in STICKY and candidate is not None and not self.status.restoring:
             failed = FailedRevision(
                 revision=candidate.revision,
                 version=candidate.version,
@@ -249,7 +303,7 @@ class Turn:
             others = [f for f in self.status.failed if f.revision != candidate.revision]
             self.set(failed=[failed, *others][:10])
         evidence = self.measurements
-        self.note(Phase.ROLLING_BACK, reason, message, evidence=evidence, warning=outcome in STICKY, actor=actor)
+        self.note(Phase.ROLLING_BACK, reason, message, evidence=evidence, warning=outcome in STICKY, cause=cause)
 
     @property
     def _label(self) -> str:

@@ -44,7 +44,7 @@ class ManagedRoute(Adapter):
         return (
             (_not_served(rollout, seen) or _hindrance(rollout, seen))
             or gateways_problem(parents, rollout.namespace, seen)
-            or missing_feature(gateway_of(rollout).matches, features(parents, rollout.namespace, seen))
+            or missing_feature(gateway_of(rollout).route_matches, features(parents, rollout.namespace, seen))
         )
 
     def desired(self, rollout: RolloutView, backends: Sequence[Backend], seen: Seen) -> tuple[Write, ...]:
@@ -54,11 +54,11 @@ class ManagedRoute(Adapter):
         live = live_route(rollout, seen)
         if not seen.gateway_api or _hindrance(rollout, seen) is not None:
             return ()
-        if live is None and missing_feature(gateway_of(rollout).matches, claimed) is not None:
+        if live is None and missing_feature(gateway_of(rollout).route_matches, claimed) is not None:
             return ()
         # A backend without a share is left out: it may not exist yet, or not any more, and naming it costs a write.
         serving = [backend for backend in backends if backend.weight] or backends
-        rule = weighted_rule(gateway_of(rollout).matches, serving, version_headers=BACKEND_HEADERS in claimed)
+        rule = weighted_rule(gateway_of(rollout).route_matches, serving, version_headers=BACKEND_HEADERS in claimed)
         if gateway_of(rollout).route_ref is not None:
             body = _filled(rollout, rule, live)
         else:

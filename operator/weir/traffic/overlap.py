@@ -48,7 +48,7 @@ def _same_endpoint(left: RolloutView, right: RolloutView) -> bool:
     if here.route_ref is not None or there.route_ref is not None:
         # An adopted route may carry several models; only what names nothing but itself can be told from here.
         return False
-    same_matches = same_rules([{"matches": here.matches}], [{"matches": there.matches}])
+    same_matches = same_rules([{"matches": here.route_matches}], [{"matches": there.route_matches}])
     return bool(_parents(left) & _parents(right)) and same_matches and _hosts_meet(here.hostnames, there.hostnames)
 
 

@@ -50,6 +50,20 @@ class Api:
         if token:
             self.session.headers["Authorization"] = token
 
+    def acting_as(self, user: str, group: str = "") -> Api:
+        """The same API server as another user, by impersonation."""
+        other = Api(self.kubeconfig)
+        other.session.headers["Impersonate-User"] = user
+        if group:
+            other.session.headers["Impersonate-Group"] = group
+        return other
+
+    def user(self) -> str:
+        """The user that the API server takes this one for."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        found = self.call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+        return str(found["status"]["userInfo"]["username"])
+
     def call(
         self, verb: str, path: str, body: Any = None, content: str = "application/json", **query: str
     ) -> KubeObject:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.api.harness import gateway
-from tests.api.harness.api import eventually
+from tests.api.harness.api import Api, Failure, eventually
 from tests.api.harness.lab import Lab
 from weir.runtime.resources import (
     ACTION_REQUESTS,
@@ -57,6 +59,7 @@ class Case:
     namespace: str = ""
     name: str = "digits"
     spec: Spec = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     def __post_init__(self) -> None:
         self.namespace = self.namespace or self.lab.make_namespace()
@@ -101,12 +104,29 @@ class Case:
         """Asks for another version."""
         self.patch(versionRef={"name": version})
 
-    def act(self, action: str) -> str:
-        """Creates an ActionRequest; returns its name."""
-        name = f"{self.name}-{action.lower()}"
-        spec = {"action": action, "rolloutRef": {"name": self.name}, "reason": "test"}
-        self.lab.api.create(ACTION_REQUESTS, {"metadata": {"name": name, "namespace": self.namespace}, "spec": spec})
+    def act(self, action: str, *, by: Api | None = None, name: str = "", **fields: Any) -> str:
+        """Creates an ActionRequest, as the administrator or another user; returns its name."""
+        name = name or f"{self.name}-{action.lower()}-{next(self._numbers)}"
+        spec = {"action": action, "rolloutRef": {"name": self.name}, "reason": "test", **fields}
+        body = {"metadata": {"name": name, "namespace": self.namespace}, "spec": spec}
+        (by or self.lab.api).create(ACTION_REQUESTS, body)
         return name
+
+    def approve(self, approval: str, *, by: Api, **fields: Any) -> str:
+        """Consents to what the Rollout's status says the approval is about now; returns the request's name."""
+
+        def consent() -> str:
+            found = next(a for a in self.status()["approvals"] if a["name"] == approval)
+            about = {"name": approval, "digest": found["digest"]}
+            try:
+                return self.act("Approve", by=by, **{"approval": about, **fields})
+            except Failure as failure:
+                # The policies read a copy of the Rollout that lags behind a little.
+                if "waits for no approval" in failure.message or "is not what approval" in failure.message:
+                    return ""
+                raise
+
+        return eventually(consent, f"the API server takes the consent to {approval}", within=10)
 
     def serve_first(self, **changes: Any) -> None:
         """v1 serves all traffic; v2 is there to be released."""
@@ -172,6 +192,27 @@ class Case:
         labels = {arm["pool"]: arm["label"] for arm in arms if arm}
         route = self.lab.gateway.weights(self.namespace, self.name)
         return {labels.get(pool, pool): weight for pool, weight in route.items()}
+
+    def request(self, name: str) -> KubeObject:
+        """An ActionRequest now."""
+        return self.lab.api.get(ACTION_REQUESTS, self.namespace, name)
+
+    def answer(self, name: str, within: float = 30.0) -> KubeObject:
+        """The status of an ActionRequest once it is final."""
+
+        def ended() -> KubeObject:
+            found: KubeObject = self.request(name).get("status") or {}
+            return found if found.get("phase", "Pending") != "Pending" else {}
+
+        return eventually(ended, f"the answer to {name}", within=within)
+
+    def handled(self) -> list[KubeObject]:
+        """Every entry that status.handledRequests ever had, oldest first; no status may tell one differently."""
+        found: dict[str, KubeObject] = {}
+        for rollout in self.lab.history.of(self.namespace, self.name):
+            for entry in reversed((rollout.get("status") or {}).get("handledRequests") or []):
+                assert found.setdefault(entry["uid"], entry) == entry
+        return list(found.values())
 
     def records(self) -> list[KubeObject]:
         """Its records, oldest first."""

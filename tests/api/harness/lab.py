@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -21,23 +21,46 @@ from tests.api.harness.gateway import FakeGateway
 from tests.api.harness.history import History
 from tests.api.harness.process import ROOT, Operator
 from tests.api.harness.prometheus import FakePrometheus, Traffic
+from weir.api.action import Action
 from weir.api.crds import crd
 from weir.api.kinds import KINDS
-from weir.runtime.resources import LEASES, KubeObject
+from weir.runtime.resources import ACTION_REQUESTS, LEASES, KubeObject
 
 SYSTEM = "weir-system"
 ACCOUNT = "weir"
 USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
 _PERMISSIONS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
-_POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+_POLICIES = tuple(f"{kind}AdmissionPolicy{what}" for kind in ("Validating", "Mutating") for what in ("", "Binding"))
+_SERVED = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
 
 def chart_objects() -> list[KubeObject]:
     """ServiceAccount, roles, bindings and admission policies, exactly as the chart renders them."""
     helm = Cache.default().bin / "helm"
-    text = run([str(helm), "template", "weir", str(ROOT / "charts" / "weir"), "--namespace", SYSTEM])
+    chart = str(ROOT / "charts" / "weir")
+    text = run([str(helm), "template", "weir", chart, "--namespace", SYSTEM, "--api-versions", _SERVED])
     documents = [document for document in yaml.safe_load_all(text) if document]
     return [document for document in documents if document["kind"] in (*_PERMISSIONS, *_POLICIES)]
+
+
+def admission_in_force(api: Api, namespace: str = "default") -> bool:
+    """Whether a new ActionRequest gets its requester, and a forged one is refused: both kinds of policy work."""
+    asked = {"action": "Abort", "rolloutRef": {"name": "none"}, "reason": "is admission in force?"}
+    body = {
+        "apiVersion": ACTION_REQUESTS.api_version,
+        "kind": ACTION_REQUESTS.kind,
+        "metadata": {"name": "in-force", "namespace": namespace},
+        "spec": asked,
+    }
+    path = ACTION_REQUESTS.path(namespace)
+    filled = False
+    try:
+        filled = "requester" in api.call("POST", path, body, dryRun="All")["spec"]
+        api.call("POST", path, {**body, "spec": {**asked, "requester": "nobody"}}, dryRun="All")
+    except Failure as failure:
+        # While policies are being loaded, requests are refused for other reasons.
+        return "spec.requester must be your own user name" in failure.message and filled
+    return False
 
 
 class Lab:
@@ -75,6 +98,7 @@ class Lab:
         self.server.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
         self.make_namespace(SYSTEM)
         self.apply(*chart_objects())
+        eventually(lambda: admission_in_force(self.api), "admission policies in force")
         self.kubeconfig = self.kubeconfig_for(SYSTEM, ACCOUNT)
         gateway.install(self.api)
         self.gateway = FakeGateway(self.server.kubeconfig)
@@ -126,9 +150,18 @@ class Lab:
         target.write_text(yaml.safe_dump(document))
         return target
 
-    def operator(self, name: str = "weir-0", *, kubeconfig: Path | None = None, **settings: str) -> Operator:
+    def operator(
+        self,
+        name: str = "weir-0",
+        *,
+        kubeconfig: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> Operator:
         """Starts an operator, of the cluster or of ``namespace`` alone (its Lease then is there, too)."""
-        environment = {"WEIR_NAMESPACES": settings["namespace"]} if "namespace" in settings else {}
+        environment = dict(environment or {})
+        if "namespace" in settings:
+            environment["WEIR_NAMESPACES"] = settings["namespace"]
         lease_namespace = settings.get("lease_namespace", settings.get("namespace", SYSTEM))
         log = self.directory / f"operator-{lease_namespace}-{name}.log"
         made = Operator(kubeconfig or self.kubeconfig, log, name, environment, lease_namespace)
@@ -148,6 +181,22 @@ class Lab:
                 "roleRef": {"apiGroup": api, "kind": "Role", "name": meta["name"]},
                 "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM}],
             },
+        )
+
+    def allow_actions(self, *groups: str) -> None:
+        """Lets groups of users ask every Rollout for everything."""
+        api, name = "rbac.authorization.k8s.io", "actions"
+        verbs = [action.lower() for action in get_args(Action)]
+        rules = [
+            {"apiGroups": ["weir.dev"], "resources": ["actionrequests"], "verbs": ["create", "get"]},
+            {"apiGroups": ["weir.dev"], "resources": ["rollouts"], "verbs": ["get", *verbs]},
+        ]
+        subjects = [{"apiGroup": api, "kind": "Group", "name": group} for group in groups]
+        meta = {"apiVersion": f"{api}/v1", "metadata": {"name": name}}
+        reference = {"apiGroup": api, "kind": "ClusterRole", "name": name}
+        self.apply(
+            {**meta, "kind": "ClusterRole", "rules": rules},
+            {**meta, "kind": "ClusterRoleBinding", "roleRef": reference, "subjects": subjects},
         )
 
     def free_lease(self, namespace: str = SYSTEM) -> None:

@@ -17,7 +17,6 @@ MAPS = {"ModelVersion.spec.provenance.hyperparameters", "AgentPolicy.spec.select
 OPEN_OBJECTS = {
     "ModelVersion.spec.runtime.resources",
     "Rollout.spec.template",
-    "Rollout.spec.traffic.gateway.matches[]",
     "DataContract.spec.odcs",
     "DataContract.spec.engine.resources",
 }

@@ -118,6 +118,7 @@ def test_the_operator_gets_its_environment_probes_and_a_place_to_write(render: R
     assert container["args"] == ["operator"]
     assert found["WEIR_IMAGE"] == container["image"] == "registry.example/weir:1"
     assert (found["WEIR_NAMESPACES"], found["WEIR_LOG_LEVEL"], found["WEIR_HTTP_PORT"]) == ("a,b", "DEBUG", "8080")
+    assert found["WEIR_ACTION_REQUESTS_KEEP_FOR"] == "168h"
     assert found["POD_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
     assert found["POD_NAMESPACE"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in found

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
+import pytest
+
+from weir.api.action import Action
 from weir.runtime import resources
 
 from .conftest import NAMESPACE, Render, Rendered
@@ -17,7 +20,7 @@ KEEP = READ | {"create", "patch", "delete"}
 SERVED = {
     (WEIR, "rollouts"): READ | {"patch"},
     (WEIR, "modelversions"): READ,
-    (WEIR, "actionrequests"): READ,
+    (WEIR, "actionrequests"): READ | {"create", "delete"},
     (WEIR, "datacontracts"): READ,
     (WEIR, "agentpolicies"): READ,
     (WEIR, "rollouts/status"): {"patch"},
@@ -113,14 +116,25 @@ def test_people_get_weirs_kinds_through_the_builtin_roles(render: Render) -> Non
     assert "rbac.authorization.k8s.io/aggregate-to-view" not in edit["metadata"]["labels"]
     assert {key[1] for key in rights([edit])} == kinds - {"rolloutrecords", "agentpolicies"}
     assert "rbac.authorization.k8s.io/aggregate-to-edit" not in admin["metadata"]["labels"]
-    assert {key[1] for key in rights([admin])} == {"agentpolicies"}
+    assert {key[1] for key in rights([admin])} == {"agentpolicies", "rollouts"}
 
 
-def test_the_right_to_abort_is_not_the_right_to_deploy(render: Render) -> None:
-    actor = render().one("ClusterRole", "weir-actor")
-    writes = {key: verbs - READ for key, verbs in rights([actor]).items() if verbs - READ}
-    assert writes == {(WEIR, "actionrequests"): {"create"}}
-    assert not any("aggregate" in label for label in actor["metadata"]["labels"])
+def test_editors_may_do_all_but_approve_and_only_admins_may_override(render: Render) -> None:
+    edit, admin = (rights([render().one("ClusterRole", f"weir-{name}")]) for name in ("edit", "admin"))
+    writes = {"create", "update", "patch", "delete", "deletecollection"}
+    actions = {action.lower() for action in get_args(Action)}
+    assert edit[WEIR, "rollouts"] == writes | (actions - {"approve"})
+    assert admin[WEIR, "rollouts"] == {"override"}
+
+
+@pytest.mark.parametrize(
+    ("name", "actions"), [("actor", {"abort", "pause", "resume", "rollback"}), ("approver", {"approve", "abort"})]
+)
+def test_the_right_to_act_is_not_the_right_to_deploy(render: Render, name: str, actions: set[str]) -> None:
+    role = render().one("ClusterRole", f"weir-{name}")
+    writes = {key: verbs - READ for key, verbs in rights([role]).items() if verbs - READ}
+    assert writes == {(WEIR, "actionrequests"): {"create"}, (WEIR, "rollouts"): actions}
+    assert not any("aggregate" in label for label in role["metadata"]["labels"])
 
 
 def test_roles_can_be_left_to_somebody_else(render: Render) -> None:

@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 
 from tests.unit.workload.builders import rollout, version_spec
+from weir.api.action import HandledRequest
 from weir.api.rolloutstatus import RolloutStatus, VersionStatus
 from weir.controller.act import Actor, Scene, write_problem
 from weir.controller.memory import Memory
 from weir.controller.observe import Observer, Versions
-from weir.release.decision import Desired, PoolIntent
+from weir.release.decision import Desired, PoolIntent, RequestResult
 from weir.runtime.cache import Cache, StaleGuard
-from weir.runtime.errors import ApiError, Forbidden, Invalid
-from weir.runtime.resources import DEPLOYMENTS, GATEWAYS, HTTP_ROUTES, KubeObject, Resource
+from weir.runtime.errors import ApiError, Conflict, Forbidden, Invalid
+from weir.runtime.resources import ACTION_REQUESTS, DEPLOYMENTS, GATEWAYS, HTTP_ROUTES, KubeObject, Resource
 
 POOL, OLD = "digits-new", "digits-old"
 
@@ -23,12 +24,14 @@ class Client:
     def __init__(self) -> None:
         self.refuse: dict[Resource, ApiError] = {}
         self.applied: list[tuple[str, str]] = []
+        self.bodies: list[KubeObject] = []
 
     async def apply(self, resource: Resource, body: KubeObject, **options: Any) -> KubeObject:
         self.applied.append((resource.kind, options["field_manager"]))
+        self.bodies.append(body)
         if resource in self.refuse:
             raise self.refuse[resource]
-        meta = {**body["metadata"], "resourceVersion": "1", "uid": "u"}
+        meta = {**body["metadata"], "resourceVersion": "8", "uid": "u"}
         return {**body, "metadata": meta}
 
 
@@ -61,7 +64,8 @@ def scene(cache: Cache) -> Scene:
     memory = Memory(status=RolloutStatus(release=2, stable=arms["old"], candidate=arms["new"]))
     contents = {name: version_spec() for name in arms}
     seen = Observer(cache, lambda: 0.0, frozenset).seen(view)
-    return Scene(view, {"metadata": {"name": "digits"}}, Versions(contents, None, None), seen, memory)
+    before = RolloutStatus()
+    return Scene(view, {"metadata": {"name": "digits"}}, before, Versions(contents, None, None), seen, memory)
 
 
 def wanted(weight: int = 25) -> Desired:
@@ -124,3 +128,47 @@ async def test_given_a_deployment_that_cannot_be_written_then_traffic_is_moved_a
     assert problem is not None
     assert problem.reason == "Forbidden"
     assert write_problem(here.memory, HTTP_ROUTES.kind) is None
+
+
+def answered(uid: str) -> Desired:
+    fields = {"uid": uid, "name": "stop", "action": "Abort", "phase": "Succeeded", "message": "done", "at": 1.0}
+    entry = HandledRequest.model_validate(fields)
+    return Desired(results=(RequestResult(uid, "stop", "Succeeded", "done", entry),))
+
+
+def request(uid: str, version: str = "7") -> KubeObject:
+    view = rollout()
+    meta = {"name": "stop", "namespace": view.namespace, "uid": uid, "resourceVersion": version}
+    return {"metadata": meta, "spec": {"action": "Abort"}}
+
+
+async def test_given_an_answer_then_it_is_written_once_and_only_to_the_very_request(client: Client) -> None:
+    cache = Cache()
+    actor = Actor(client, cache, StaleGuard(cache), Observer(cache, lambda: 0.0, frozenset), "weir:1")  # type: ignore[arg-type]
+    cache.put(ACTION_REQUESTS, request("u"))
+
+    await actor.results(rollout(), answered("u"))
+    # The watches have not shown our write yet: what the cache says is from before.
+    await actor.results(rollout(), answered("u"))
+
+    [body] = client.bodies
+    assert (body["metadata"]["uid"], body["metadata"]["resourceVersion"]) == ("u", "7")
+    assert body["status"]["phase"] == "Succeeded"
+
+
+async def test_given_a_namesake_or_nobody_then_an_answer_is_not_written(
+    client: Client, actor: Actor, cache: Cache
+) -> None:
+    await actor.results(rollout(), answered("u"))
+    cache.put(ACTION_REQUESTS, request("another"))
+    await actor.results(rollout(), answered("u"))
+    assert client.bodies == []
+
+
+async def test_given_a_request_that_somebody_else_changed_then_the_other_answers_are_written_all_the_same(
+    client: Client, actor: Actor, cache: Cache
+) -> None:
+    cache.put(ACTION_REQUESTS, request("u"))
+    client.refuse[ACTION_REQUESTS] = Conflict("PATCH /x: the object has been modified", status=409)
+    await actor.results(rollout(), answered("u"))
+    assert len(client.bodies) == 1

@@ -70,7 +70,30 @@ def test_given_a_new_version_then_the_rollouts_that_name_it_are_woken(cache: Cac
 def test_given_a_request_or_a_record_then_its_rollout_is_woken(
     cache: Cache, resource: Resource, spec: dict[str, Any]
 ) -> None:
-    assert woken(cache, resource, obj("x", spec)) == {("Rollout", "digits")}
+    assert ("Rollout", "digits") in woken(cache, resource, obj("x", spec))
+
+
+def test_given_a_request_then_it_is_looked_at_itself_also_when_its_result_is_written(cache: Cache) -> None:
+    request = obj("x", {"rolloutRef": {"name": "digits"}})
+    for change in (EventType.ADDED, EventType.STATUS):
+        assert ("ActionRequest", "x") in woken(cache, ACTION_REQUESTS, request, change)
+
+
+@pytest.mark.parametrize("change", [EventType.ADDED, EventType.DELETED])
+def test_given_a_rollout_that_comes_or_goes_then_unanswered_requests_for_it_are_looked_at(
+    cache: Cache, change: EventType
+) -> None:
+    cache.put(ACTION_REQUESTS, obj("open", {"rolloutRef": {"name": "digits"}}))
+    cache.put(ACTION_REQUESTS, obj("elsewhere", {"rolloutRef": {"name": "other"}}))
+    cache.put(ACTION_REQUESTS, {**obj("done", {"rolloutRef": {"name": "digits"}}), "status": {"phase": "Refused"}})
+    found = {name for kind, name in woken(cache, ROLLOUTS, rollout("digits"), change) if kind == "ActionRequest"}
+    assert found == {"open"}
+
+
+def test_given_a_rollout_that_changes_then_its_requests_rest(cache: Cache) -> None:
+    cache.put(ACTION_REQUESTS, obj("open", {"rolloutRef": {"name": "digits"}}))
+    for change in (EventType.MODIFIED, EventType.STATUS):
+        assert not [key for key in woken(cache, ROLLOUTS, rollout("digits"), change) if key[0] == "ActionRequest"]
 
 
 def test_given_a_gateway_then_all_rollouts_are_woken(cache: Cache) -> None:

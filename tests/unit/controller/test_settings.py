@@ -36,3 +36,16 @@ def test_given_several_namespaces_then_they_are_taken_once_each_whatever_the_spa
 def test_given_a_port_that_is_none_then_the_variable_is_named(port: str) -> None:
     with pytest.raises(ValueError, match="WEIR_HTTP_PORT"):
         Settings.from_environment({"WEIR_HTTP_PORT": port})
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(None, 7 * 86400.0), ("", 7 * 86400.0), ("90m", 5400.0), ("0s", 0.0)], ids=str
+)
+def test_given_a_time_to_keep_finished_requests_then_it_is_read(given: str | None, kept: float) -> None:
+    environ = {} if given is None else {"WEIR_ACTION_REQUESTS_KEEP_FOR": given}
+    assert Settings.from_environment(environ).keep_requests == kept
+
+
+def test_given_a_time_that_is_none_then_the_variable_is_named() -> None:
+    with pytest.raises(ValueError, match="WEIR_ACTION_REQUESTS_KEEP_FOR.*a week"):
+        Settings.from_environment({"WEIR_ACTION_REQUESTS_KEEP_FOR": "a week"})

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tests.unit.record.releases import ERRORS, released
 from weir.api.rolloutrecord import RolloutRecordSpec
+from weir.cli.cluster import Where
 from weir.cli.main import app
 from weir.runtime.client import KubeClient
 from weir.runtime.errors import NotFound
@@ -44,6 +45,7 @@ def replay(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, *arguments: str) -
         return cluster
 
     monkeypatch.setattr(KubeClient, "connect", connect)
+    monkeypatch.setattr(Where, "resolved", lambda where: where)
     return CliRunner().invoke(app, ["replay", *arguments])
 
 

@@ -17,10 +17,13 @@ def fresh(**changes: Any) -> Cluster:
 
 
 def serving(**changes: Any) -> Cluster:
-    """v1 serves all traffic."""
+    """v1 serves all traffic; ``approvals`` are asked for from then on."""
+    approvals = changes.pop("approvals", None)
     cluster = fresh(**changes)
     cluster.run()
     assert cluster.status.stable is not None
+    if approvals:
+        cluster.edit(approvals=approvals)
     return cluster
 
 
@@ -62,3 +65,30 @@ def outcome(cluster: Cluster, release: int | None = None) -> tuple[str, str]:
     """(outcome, reason) of a release, the last one by default."""
     record = cluster.records[release or max(cluster.records)]
     return str(record.outcome), record.reason
+
+
+def approval(before: str, quorum: int = 1, expires: str = "24h", name: str | None = None) -> dict[str, Any]:
+    """An approval by the group sre."""
+    fields = {"before": before, "from": {"group": "sre"}, "quorum": quorum, "expiresAfter": expires}
+    return fields | ({"name": name} if name else {})
+
+
+def approve(cluster: Cluster, name: str, by: str = "ada", digest: str | None = None) -> str:
+    """Somebody consents to what the status asks for (or to ``digest``), and the operator looks; returns the result."""
+    entry = next((a for a in cluster.status.approvals if a.name == name), None)
+    wanted = digest or (entry.digest if entry is not None else "sha256:" + "0" * 64)
+    uid = cluster.ask("Approve", requester=by, approval={"name": name, "digest": wanted})
+    cluster.reconcile()
+    return cluster.results[uid]
+
+
+def do(cluster: Cluster, action: str, **fields: Any) -> str:
+    """Somebody asks, and the operator looks once; the result, or what the request waits for."""
+    uid = cluster.ask(action, **fields)
+    cluster.reconcile()
+    return cluster.results.get(uid) or f"Pending: {cluster.waiting[uid].pending}"
+
+
+def reasons(cluster: Cluster) -> list[str]:
+    """Reasons of the decisions of the current or last release."""
+    return [entry.reason for entry in cluster.status.decisions]

@@ -126,6 +126,7 @@ def test_given_a_fix_while_the_budget_is_spent_when_a_person_promotes_it_then_it
     cluster.run(lambda: cluster.status.candidate is None and cluster.status.release == 2)
     assert cluster.results[uid].startswith("Succeeded")
     assert outcome(cluster) == ("Promoted", "Promoted")
+    assert cluster.records[2].requested_by == "somebody"
 
 
 def test_given_nothing_to_release_when_a_person_promotes_then_it_is_refused_frozen_or_not() -> None:

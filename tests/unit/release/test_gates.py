@@ -70,6 +70,7 @@ def after(gate: Gate, state: GateStatus, *windows: Window) -> GateStatus:
         (make(consecutiveSuccess=2), [look(0)], Verdict.INSUFFICIENT),
         (make(consecutiveSuccess=2), [look(0), look(1)], Verdict.PASS),
         (make(consecutiveSuccess=2), [look(0), look(1, error="down"), look(2)], Verdict.INSUFFICIENT),
+        (make(consecutiveSuccess=2), [look(0), look(1, 0, 0), look(2)], Verdict.INSUFFICIENT),
         (make(consecutiveSuccess=2, failureLimit=1), [look(0), look(1, 50), look(2)], Verdict.INSUFFICIENT),
         (make(), [look(0, stable=None)], Verdict.PASS),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.properties.cluster import Quality
 from tests.properties.invariants import settles
-from tests.unit.release.scenario import outcome, releasing, serving, trail
+from tests.unit.release.scenario import do, outcome, releasing, serving, trail
 from weir.api.rolloutstatus import Phase
 
 
@@ -165,3 +165,66 @@ def test_given_a_paused_rollout_when_a_version_is_asked_for_then_no_release_star
     cluster.edit(paused=False)
     settles(cluster)
     assert cluster.served == {"demo-v2.0": 100}
+
+
+def test_given_another_candidate_than_expected_when_an_action_is_asked_for_then_it_is_refused() -> None:
+    cluster = releasing("Traffic(50)")
+    wrong = "sha256:" + "0" * 64
+    told = do(cluster, "Abort", expect={"candidate": wrong})
+    assert told.startswith(f"Refused: expected candidate {wrong}, but it is sha256:v2")
+    cluster = serving()
+    assert ", but it is none;" in do(cluster, "Pause", expect={"candidate": wrong})
+    assert cluster.status.pause is None
+
+
+def test_given_a_request_that_is_too_old_when_it_is_seen_then_it_expires_and_nothing_else_happens() -> None:
+    for action in ("Abort", "Promote", "Pause", "Skip"):
+        cluster = releasing("Traffic(10)")
+        before = cluster.status
+        late = cluster.ask(action, age=600, expiresAfter="10m")
+        cluster.reconcile()
+        assert cluster.results[late] == "Expired: not executed within 10m; create a new request"
+        assert cluster.status.model_copy(update={"handled_requests": []}) == before
+        just = cluster.ask(action, age=599.9, expiresAfter="10m")
+        cluster.reconcile()
+        assert cluster.results[just].startswith("Succeeded")
+
+
+def test_given_an_executed_action_when_its_result_is_told_then_it_says_where_the_rollout_stood_and_stands() -> None:
+    cluster = releasing("Traffic(50)")
+    cluster.ask("Abort", requester="ada")
+    (result,) = cluster.reconcile().desired.results
+    assert result.handled is not None
+    before, after = result.handled.before, result.handled.after
+    assert (before.phase, before.stage, before.weight, before.release) == ("Shifting", "Traffic(50)", 50, 2)
+    assert (after.phase, after.weight, after.candidate) == ("RollingBack", 0, "label-v2")
+    assert (result.handled.by, result.handled.action) == ("ada", "Abort")
+    assert cluster.status.handled_requests[0] == result.handled
+    cluster.ask("Pause")
+    (again,) = cluster.reconcile().desired.results
+    assert again.name == "request-0001"
+    assert cluster.status.handled_requests[1] == result.handled
+
+
+def test_given_what_a_request_caused_when_the_log_is_read_then_every_entry_names_it() -> None:
+    cluster = releasing("Traffic(10)")
+    do(cluster, "Promote", requester="ada")
+    cluster.run()
+    entries = {d.reason: d for d in cluster.records[2].decisions}
+    asked = entries["PromoteRequested"].request
+    assert asked is not None
+    assert asked.startswith("request-0000@sha256:")
+    assert (entries["ReleasePromoted"].actor, entries["ReleasePromoted"].request) == ("ada", asked)
+    last = cluster.records[2].decisions[-2]
+    assert (last.reason, last.actor, last.request) == ("StageEntered", "ada", asked)
+    assert entries["ReleaseStarted"].request is None
+
+
+def test_given_several_requests_when_they_are_seen_together_then_an_abort_comes_first_and_then_the_oldest() -> None:
+    cluster = releasing("Traffic(10)")
+    late = cluster.ask("Promote", "b", age=5)
+    early = cluster.ask("Pause", "c", age=10)
+    abort = cluster.ask("Abort", "d")
+    cluster.reconcile()
+    assert [entry.uid for entry in reversed(cluster.status.handled_requests)] == [abort, early, late]
+    assert cluster.results[late].startswith("Refused")

@@ -1,0 +1,46 @@
+{{- /* Where the admission policies are in force: in the served namespaces. */ -}}
+{{- define "weir.admissionScope" -}}
+{{- with .Values.namespaces }}
+matchResources:
+  namespaceSelector:
+    matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: In
+        values:
+          {{- toYaml . | nindent 10 }}
+{{- end }}
+{{- end -}}
+
+{{- /* Annotations and user names as CEL variables; `whose` is the variable that has the Rollout. */ -}}
+{{- define "weir.annotation" -}}
+has({{ .whose }}.metadata.annotations) && '{{ .name }}' in {{ .whose }}.metadata.annotations
+? {{ .whose }}.metadata.annotations['{{ .name }}'] : ''
+{{- end -}}
+
+{{- /*
+What weir.dev/changed-by must be on a Rollout: `wanted`. Who changes versionRef stands there alone; who changes anything
+else, the annotation weir.dev/author included, is added. `is` is what the request says, `was` what is stored.
+*/ -}}
+{{- define "weir.changedBy" -}}
+- name: is
+  expression: >-
+    {{- include "weir.annotation" (dict "whose" "object" "name" "weir.dev/changed-by") | nindent 4 }}
+- name: was
+  expression: >-
+    oldObject == null ? '' :
+    {{- include "weir.annotation" (dict "whose" "oldObject" "name" "weir.dev/changed-by") | nindent 4 }}
+- name: author
+  expression: >-
+    {{- include "weir.annotation" (dict "whose" "object" "name" "weir.dev/author") | nindent 4 }}
+- name: oldAuthor
+  expression: >-
+    oldObject == null ? '' :
+    {{- include "weir.annotation" (dict "whose" "oldObject" "name" "weir.dev/author") | nindent 4 }}
+- name: wanted
+  expression: >-
+    oldObject == null || object.spec.versionRef != oldObject.spec.versionRef ? request.userInfo.username
+    : object.spec == oldObject.spec && variables.author == variables.oldAuthor ? variables.was
+    : variables.was == '' ? request.userInfo.username
+    : request.userInfo.username in variables.was.split(',') ? variables.was
+    : variables.was + ',' + request.userInfo.username
+{{- end -}}

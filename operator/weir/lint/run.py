@@ -1,0 +1,75 @@
+"""All checks over a set of texts: what ``weir lint`` does, without files and without a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weir.lint.bounds import Load
+from weir.lint.document import Source, parse
+from weir.lint.finding import CODES, Finding, Severity
+from weir.lint.objects import LintedObject, objects
+from weir.lint.passing import check_passing
+from weir.lint.practice import check_practice
+from weir.lint.references import check_references
+
+
+@dataclass(frozen=True)
+class Options:
+    """``load``: check feasibility at this rate. ``ignore``: codes to leave out. ``strict``: warnings are errors."""
+
+    load: Load | None = None
+    ignore: frozenset[str] = frozenset()
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = sorted(self.ignore - CODES.keys())
+        if unknown:
+            raise ValueError(f"no code {', '.join(unknown)}; codes are {', '.join(sorted(CODES))}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, in the order of files and lines."""
+
+    findings: tuple[Finding, ...]
+    objects: int
+    files: int
+
+    @property
+    def errors(self) -> int:
+        """Number of errors."""
+        return sum(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def warnings(self) -> int:
+        """Number of warnings."""
+        return len(self.findings) - self.errors
+
+
+def lint(sources: Sequence[Source], options: Options | None = None) -> Report:
+    """Checks every object of Weir's kinds in the texts, by itself and against the others."""
+    options = options or Options()
+    findings: list[Finding] = []
+    linted: list[LintedObject] = []
+    for source in sources:
+        documents, broken = parse(source)
+        findings += broken
+        for document in documents:
+            for found in objects(document):
+                if isinstance(found, LintedObject):
+                    linted.append(found)
+                else:
+                    findings.append(found)
+    check_references(linted)
+    for one in linted:
+        check_practice(one)
+        if options.load is not None:
+            check_passing(one, options.load)
+        findings += one.findings
+    kept = [finding for finding in findings if finding.code not in options.ignore]
+    order = {source.name: place for place, source in reversed(list(enumerate(sources)))}
+    kept.sort(key=lambda finding: (order[finding.file], finding.mark, finding.severity, finding.path))
+    if options.strict:
+        kept = [finding.as_error() for finding in kept]
+    return Report(tuple(kept), len(linted), len(sources))

@@ -1,0 +1,37 @@
+"""The exact commands that an explanation offers."""
+
+from __future__ import annotations
+
+from weir.view.model import RolloutInfo
+
+VERBS = ("promote", "abort", "retry", "pause", "resume", "skip", "approve", "rollback", "drill")
+"""Commands of ``kubectl weir`` that ask for an action."""
+
+VIEWS = ("status", "get", "why", "history")
+"""Commands of ``kubectl weir`` that only look."""
+
+
+def weir(info: RolloutInfo, command: str, *more: str) -> str:
+    """A command of ``kubectl weir`` for this Rollout."""
+    return " ".join(["kubectl weir", command, info.name, *_in(info), *more])
+
+
+def edit(info: RolloutInfo) -> str:
+    """Opens the Rollout in an editor."""
+    return " ".join(["kubectl edit rollouts.weir.dev", info.name, *_in(info)])
+
+
+def patch(info: RolloutInfo, spec: str) -> str:
+    """Changes fields of the spec; ``spec`` is JSON."""
+    return " ".join(
+        ["kubectl patch rollouts.weir.dev", info.name, *_in(info), "--type merge -p", f"'{{\"spec\":{spec}}}'"]
+    )
+
+
+def kubectl(info: RolloutInfo, command: str) -> str:
+    """A command of kubectl in the Rollout's namespace."""
+    return " ".join(["kubectl", command, *_in(info)])
+
+
+def _in(info: RolloutInfo) -> tuple[str, ...]:
+    return ("-n", info.namespace) if info.namespace else ()

@@ -1,0 +1,64 @@
+"""Operators that follow one another, each killed after a chosen write of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.api.harness.api import eventually
+from tests.api.harness.lab import ACCOUNT, SYSTEM, Lab
+from tests.api.harness.process import Operator
+from tests.api.harness.proxy import Proxy
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What became of one attempt: whether the kill came, and the writes until then or until the end."""
+
+    killed: bool
+    writes: tuple[tuple[str, str], ...]
+
+
+class Lineage:
+    """Operators of one name, one after the other, which serve one namespace."""
+
+    def __init__(self, lab: Lab, number: int) -> None:
+        self.namespace = lab.make_namespace()
+        self._lab = lab
+        lab.allow_leases(self.namespace)
+        self._proxy = Proxy(lab.server.url)
+        self._kubeconfig = lab.kubeconfig_for(SYSTEM, ACCOUNT, self._proxy.url)
+        self._name = f"weir-{number}"
+        self._operator = self._start()
+
+    def _start(self) -> Operator:
+        return self._lab.operator(self._name, kubeconfig=self._kubeconfig, namespace=self.namespace)
+
+    def cut(self, k: int, begin: Callable[[], object], finished: Callable[[], bool], what: str) -> Cut:
+        """Begins something, kills the operator after its k-th write from then on, and lets the next one finish it.
+
+        With ``k`` 0 nobody is killed.
+        """
+        killed = threading.Event()
+        victim = self._operator
+
+        def kill() -> None:
+            victim.process.kill()
+            killed.set()
+
+        self._proxy.expect(k, kill)
+        begin()
+        eventually(lambda: killed.is_set() or finished(), f"{what}: write {k}, or the end", within=60)
+        writes = tuple(self._proxy.writes)
+        if killed.is_set():
+            victim.process.wait()
+            self._operator = self._start()
+            eventually(finished, f"{what}: the end of what was cut off after write {k} ({writes[-1]})", within=60)
+        self._proxy.expect(0, lambda: None)
+        return Cut(killed.is_set(), writes)
+
+    def stop(self) -> None:
+        """Ends the last operator."""
+        self._operator.stop()
+        self._proxy.stop()
