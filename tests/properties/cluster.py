@@ -75,6 +75,7 @@ class Cluster:
     blockers: tuple[Problem, ...] = ()
     authors: tuple[str, ...] = ()
     admission_problem: str | None = None
+    admission_open: bool = False
     pools: dict[str, Pool] = field(default_factory=dict)
     route: Route = field(default_factory=Route)
     served: dict[str, int] = field(default_factory=dict)
@@ -160,6 +161,7 @@ class Cluster:
             warmed=self.warmed,
             requests=tuple(self.waiting.values()),
             admission_problem=self.admission_problem,
+            admission_open=self.admission_open,
             recorded={release: record.hash for release, record in self.records.items()},
         )
 

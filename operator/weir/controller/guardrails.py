@@ -33,6 +33,10 @@ _AGAIN = 5.0
 """Seconds after which a check that got no answer is made again."""
 
 _UNCHECKED = "it is being checked whether the API server vouches for requesters"
+_OPEN = (
+    "the API server takes an ActionRequest in somebody else's name: Weir's admission policies are not in force "
+    "in this namespace; install them (in the chart: admission.actions)"
+)
 _PASSING = (Unavailable, Throttled, Fenced, Expired, Unauthorized)
 """Answers that say nothing about admission."""
 
@@ -85,6 +89,11 @@ class AdmissionProbe:
             known.task = asyncio.create_task(self._check(namespace, known), name=f"admission probe {namespace}")
         return known.problem
 
+    def open(self, namespace: str) -> bool:
+        """Whether the last check got through in somebody else's name."""
+        known = self._known.get(namespace)
+        return known is not None and known.settled and known.problem == _OPEN
+
     def settled(self, namespace: str) -> bool:
         """Whether ``problem`` is an answer, rather than that there is none yet."""
         known = self._known.get(namespace)
@@ -123,10 +132,7 @@ class AdmissionProbe:
             if REQUESTER_RULE in error.message:
                 return None
             return bounded(f"it cannot be checked whether the API server vouches for requesters: {error.message}")
-        return (
-            "the API server takes an ActionRequest in somebody else's name: Weir's admission policies are not in force "
-            "in this namespace; install them (in the chart: admission.actions)"
-        )
+        return _OPEN
 
 
 def _forged(namespace: str) -> KubeObject:

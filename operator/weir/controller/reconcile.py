@@ -163,6 +163,7 @@ class RolloutReconciler:
             warmup_problem=self._warmth.problem(key),
             requests=self._requests(view, status),
             admission_problem=untrusted,
+            admission_open=untrusted is not None and self._probe.open(view.namespace),
             recorded=self._observer.recorded(view),
         )
 

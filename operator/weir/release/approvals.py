@@ -8,14 +8,17 @@ enforces the same while the operator is down; where its policies are not in forc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 from weir.api.actionrequest import Approving
 from weir.api.approval import PROMOTE, Approval, ApprovalStatus, Consent
 from weir.api.base import format_time, seconds
 from weir.api.modelversion import canonical, sha256
+from weir.api.rollout import RolloutSpec
 from weir.api.rolloutstatus import Outcome, RolloutStatus
 from weir.release.observation import Problem, RolloutView
 from weir.release.phase import phase
+from weir.release.plan import Stage, required_replicas
 from weir.release.turn import WEIR, Cause, Turn
 
 SERVICE_ACCOUNT = "system:serviceaccount:"
@@ -73,6 +76,12 @@ def _current(turn: Turn, approval: Approval, old: ApprovalStatus | None) -> Appr
         )
     if old.used_at is not None:
         return old
+    if turn.obs.admission_open and old.consents:
+        told = (
+            f"consents before {old.before} are void: anybody could have given them in another's name; give them again"
+        )
+        _tell(turn, "ConsentsVoid", told, warning=True)
+        return _stated(old.model_copy(update={"consents": []}))
     lasts = seconds(approval.expires_after)
     kept = [consent for consent in old.consents if consent.at + lasts > turn.now]
     if len(kept) < len(old.consents):
@@ -134,18 +143,28 @@ def consent(turn: Turn, name: str, request: str, cause: Cause) -> str:
     return told
 
 
+def _share(spec: RolloutSpec, weight: int) -> int:
+    """Percent of requests that a stage of that weight really gives; behind a Service whole pods make it coarser."""
+    if spec.traffic.service is None or not 0 < weight < 100:
+        return weight
+    pods = required_replicas(spec, Stage("", "Traffic", weight, 0.0))
+    return max(weight, ceil(100 * pods / (pods + spec.replicas)))
+
+
 def ceiling(turn: Turn) -> int:
     """Greatest percent of requests that needs no consent that is missing; ``PROMOTE`` where none is missing."""
     if turn.status.restoring:
         return PROMOTE
-    return min((approval.threshold - 1 for approval in _missing(turn, PROMOTE)), default=PROMOTE)
+    least = min((approval.threshold for approval in _missing(turn, PROMOTE)), default=PROMOTE + 1)
+    return max(weight for weight in range(min(least, PROMOTE + 1)) if _share(turn.view.spec, weight) < least)
 
 
-def permits(turn: Turn, threshold: int) -> bool:
-    """Whether the candidate may get that much (percent, or ``PROMOTE``); else waits for people, or holds.
+def permits(turn: Turn, weight: int) -> bool:
+    """Whether the candidate may get that weight (percent, or ``PROMOTE``); else waits for people, or holds.
 
     Called where nothing else is in the way. From then on the wait has a deadline.
     """
+    threshold = _share(turn.view.spec, weight)
     if turn.status.restoring or all(approval.threshold > threshold for approval in turn.view.spec.approvals):
         return True
     problem = turn.obs.admission_problem
@@ -186,8 +205,9 @@ def waits_for(turn: Turn, entries: Sequence[ApprovalStatus]) -> str:
     return f"waiting for {' and '.join(waits)}; `kubectl weir approve {turn.view.name}`"
 
 
-def pass_by(turn: Turn, threshold: int) -> None:
-    """The release goes past every approval up to there: their consents no longer grow too old."""
+def pass_by(turn: Turn, weight: int) -> None:
+    """The release goes past every approval up to that weight: their consents no longer grow too old."""
+    threshold = _share(turn.view.spec, weight)
     passed = {approval.key for approval in turn.view.spec.approvals if approval.threshold <= threshold}
     entries = [
         e.model_copy(update={"used_at": turn.now}) if e.name in passed and e.used_at is None else e

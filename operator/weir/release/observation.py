@@ -170,6 +170,8 @@ class Observation:
     requests: tuple[Request, ...] = ()
     admission_problem: str | None = None
     """Why consents cannot be trusted: the admission policies that vouch for requesters are not in force."""
+    admission_open: bool = False
+    """Whether a request in somebody else's name was seen to get through, so that consents may be forged."""
     recorded: Mapping[int, str] = field(default_factory=dict)
     """Release number → hash, of the RolloutRecords that exist for this Rollout."""
 

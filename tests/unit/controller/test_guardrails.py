@@ -88,6 +88,23 @@ async def test_given_a_first_answer_that_is_about_to_come_then_it_is_worth_a_sho
     assert not probe.imminent("team")
 
 
+async def test_given_a_forged_request_that_gets_through_then_it_is_told_apart_from_a_check_that_failed(
+    probe: AdmissionProbe, server: Server, clock: FakeClock
+) -> None:
+    server.answer = None
+    probe.problem("team")
+    assert not probe.open("team")
+    await settle()
+    assert probe.open("team")
+
+    server.answer = Forbidden("no right to create", status=403)
+    await clock.advance(EVERY)
+    probe.problem("team")
+    await settle()
+    assert probe.problem("team")
+    assert not probe.open("team")
+
+
 async def test_given_a_check_then_it_is_a_valid_request_in_another_name(probe: AdmissionProbe, server: Server) -> None:
     probe.problem("team")
     await settle()

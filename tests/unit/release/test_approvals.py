@@ -398,6 +398,32 @@ def test_given_policies_that_are_not_in_force_when_consent_is_needed_then_none_c
     assert outcome(cluster) == ("Promoted", "Promoted")
 
 
+def test_given_forged_requests_that_get_through_when_it_is_noticed_then_consents_must_be_given_again() -> None:
+    cluster = releasing(approvals=[approval("Traffic(50)")])
+    approve(cluster, "Traffic(50)", by="mallory-as-ada")
+    cluster.admission_problem, cluster.admission_open = "a forged requester was let in", True
+    cluster.reconcile()
+    assert entry(cluster).consents == []
+    assert "ConsentsVoid" in cluster.events
+    cluster.admission_problem, cluster.admission_open = None, False
+    cluster.run(lambda: cluster.status.phase is Phase.AWAITING_APPROVAL)
+    approve(cluster, "Traffic(50)", by="grace")
+    settles(cluster)
+    assert outcome(cluster) == ("Promoted", "Promoted")
+
+
+def test_given_pods_behind_a_service_when_a_weight_gives_more_than_it_says_then_consent_is_asked_for_what_it_gives() -> (
+    None
+):
+    # One pod beside three is a quarter of the requests, whatever the step calls it.
+    spec = {"strategy": canary(10, 60), "traffic": {"service": {}}, "replicas": 3}
+    cluster = serving(**spec, approvals=[approval("Traffic(25)")])
+    cluster.release("v2")
+    cluster.run(lambda: cluster.status.phase is Phase.AWAITING_APPROVAL)
+    assert cluster.status.weight == 0
+    assert entry(cluster, "Traffic(25)").state == "Waiting"
+
+
 def test_given_policies_that_are_not_in_force_when_no_approval_is_declared_then_nothing_holds() -> None:
     cluster = releasing()
     cluster.admission_problem = "a forged requester was let in"
