@@ -7,6 +7,9 @@ PYTHON ?= python3
 VENV_PYTHON = $$($(PYTHON) hack/bootstrap.py)
 RUN = PYTHONPATH=operator:hack:examples $(VENV_PYTHON)
 CLUSTER ?= weir
+# Tests against an API server mostly wait, so several files go side by side; those with real pods come last, in one.
+JOBS ?= 3
+PARALLEL = -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 export WEIR_CLUSTER := $(CLUSTER)
 
 .PHONY: help
@@ -20,7 +23,7 @@ demo: ## Bring up a cluster, release a good model and a bad one under live traff
 .PHONY: test
 test: tools ## Install what the tests need, check the code, run every test
 	@$(MAKE) --no-print-directory check
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(PARALLEL)
 
 .PHONY: test-fast
 test-fast: ## Unit and property tests only: no cluster, no root
@@ -28,7 +31,7 @@ test-fast: ## Unit and property tests only: no cluster, no root
 
 .PHONY: test-api
 test-api: tools ## Tests against a real API server, without root and without pods
-	@$(RUN) -m pytest tests/api
+	@$(RUN) -m pytest $(PARALLEL) tests/api
 
 .PHONY: test-e2e
 test-e2e: tools ## Tests with real pods and traffic
