@@ -107,7 +107,7 @@ def _failed(info: RolloutInfo) -> Explanation:
     if ended is not None and ended.outcome == "Aborted":
         headline = f"{wanted} was stopped{by}{at}, and {again}."
     elif ended is not None and ended.outcome == "Restored":
-        headline = f"{ended.candidate.shown} was put back in place of {wanted}{by}{at}; {wanted} {again}."
+        headline = f"{ended.candidate.shown} was put back in place of {_replaced(info, ended)}{by}{at}; {wanted} {again}."
     then = _then(info, ended) if ended is not None else info
     return Explanation(
         headline=f"{headline} {_serves(info)}",
@@ -120,6 +120,15 @@ def _failed(info: RolloutInfo) -> Explanation:
         ),
         takes="It does not move by itself.",
     )
+
+
+def _replaced(info: RolloutInfo, restored: Release) -> str:
+    """The version that served before a Rollback; not always the wanted one, which may have failed before that."""
+    found = (r for r in info.failed if r.reason == "RollbackRequested" and r.release == restored.release)
+    name = next((r.candidate.name for r in found), "")
+    if not name or (info.wanted is not None and name == info.wanted.name):
+        return _wanted(info)
+    return next((r.candidate.shown for r in info.history if r.candidate.name == name), name)
 
 
 def _ended(info: RolloutInfo) -> Release | None:

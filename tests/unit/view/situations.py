@@ -348,6 +348,16 @@ def restored() -> World:
 
 
 @situation
+def restored_after_failure() -> World:
+    """The wanted version failed, and then a person put another one in place of the one that served."""
+    world = World(rate=200, shares={"digits-v3": 0.2}).serve().serve("digits-v2")
+    world.release("digits-v3")
+    world.until(lambda: len(world.status.history) > 2).wait(60)
+    world.ask("Rollback", requester="erin", reason="v2 is wrong as well")
+    return world.wait(300)
+
+
+@situation
 def drill_waits() -> World:
     """A drill is asked for and waits for its time."""
     world = World(rate=20).serve().reach("Traffic(10)").wait(30)

@@ -46,7 +46,7 @@ def _head(info: RolloutInfo, release: Release) -> Text:
 def _lines(release: Release) -> list[str]:
     lines = [release.message] if release.message else []
     if release.time_to_stable is not None:
-        lines.append(f"{number(release.time_to_stable)} s from the decision until no requests went there any more")
+        lines.append(f"{number(release.time_to_stable)} s from the decision until the gateway had taken weight 0")
     who = [f"requested by {release.requested_by}"] if release.requested_by else []
     who += [f"changed by {', '.join(release.authors)}"] if release.authors else []
     who += [_approval(approval) for approval in release.approvals if approval.consents]
