@@ -69,8 +69,11 @@ class CountWindows:
         return max(self._tiles.start(self._tiles.next + self.least) + self._plan.grace, self._patient_until)
 
     def add(self, arm: Arm, after: float, amounts: Amounts, unit: str = "") -> None:
-        """Count events of a unit that happened after ``after`` (its previous read)."""
-        if after >= self._start:
+        """Count events of a unit that happened after ``after`` (its previous read).
+
+        The stream may carry an arm that is not counted here: noise is measured on stable's pods alone.
+        """
+        if arm in self._arms and after >= self._start:
             self._put(max(self._tiles.next, self._tiles.index(after)), arm, unit, amounts)
 
     def awaits(self, arm: Arm, unit: str) -> bool:

@@ -107,7 +107,9 @@ def _failed(info: RolloutInfo) -> Explanation:
     if ended is not None and ended.outcome == "Aborted":
         headline = f"{wanted} was stopped{by}{at}, and {again}."
     elif ended is not None and ended.outcome == "Restored":
-        headline = f"{ended.candidate.shown} was put back in place of {_replaced(info, ended)}{by}{at}; {wanted} {again}."
+        headline = (
+            f"{ended.candidate.shown} was put back in place of {_replaced(info, ended)}{by}{at}; {wanted} {again}."
+        )
     then = _then(info, ended) if ended is not None else info
     return Explanation(
         headline=f"{headline} {_serves(info)}",
