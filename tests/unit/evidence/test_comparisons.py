@@ -71,6 +71,19 @@ async def test_given_other_edges_on_the_arms_when_distributions_are_compared_the
     assert "stable 0.1 s, 0.25 s" in str(window.error)
 
 
+async def test_given_few_requests_when_the_share_takes_several_windows_then_it_is_told_all_the_same(world: World) -> None:
+    world.watch(replace(BEFORE), gates=(WORSE,), pods=three(world))  # noise is measured from before the candidate's
+    await serve(world, 20, random.Random(1))
+    world.watch(replace(FIRST, judging=False), gates=(WORSE,), pods=three(world))
+
+    await serve(world, 60, random.Random(2))
+
+    share = world.collector.share(KEY)
+    assert share is not None
+    assert (share.candidate, share.stable) == (550, 1650)
+    assert world.collector.problem(KEY) is None
+
+
 async def test_given_three_stable_pods_when_judged_then_windows_tell_how_many_there_are_and_how_noisy(
     world: World,
 ) -> None:

@@ -48,6 +48,14 @@ def test_given_counts_when_only_one_arm_was_read_after_the_end_then_the_window_s
     assert (window.query, window.error) == ("q", None)
 
 
+def test_given_windows_of_stable_alone_when_the_stream_has_the_candidate_as_well_then_it_is_left_out() -> None:
+    windows = make(arms=("stable",))
+    windows.add("candidate", 101, (10, 1))
+    windows.add("stable", 101, (20, 2))
+    assert windows.advance(112, {"stable": Progress(112, 112)})
+    assert windows.advance(122, {"stable": Progress(122, 122)})
+
+
 def test_given_events_between_two_reads_when_the_end_lies_between_then_they_belong_to_the_window_of_the_first() -> None:
     windows = make(arms=("candidate",))
     windows.add("candidate", 109.9, (5, 0))
