@@ -8,7 +8,7 @@ VENV_PYTHON = $$($(PYTHON) hack/bootstrap.py)
 RUN = PYTHONPATH=operator:hack:examples $(VENV_PYTHON)
 CLUSTER ?= weir
 # Tests against an API server mostly wait, so several files go side by side; those with real pods come last, in one.
-JOBS ?= 3
+JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 export WEIR_CLUSTER := $(CLUSTER)
 

@@ -41,6 +41,11 @@ def _in_stage(case: Case, stage: str, release: int = 2) -> bool:
     return begun and case.weights().get("v2") == state["weight"] == status["weight"]
 
 
+def _standing(position: dict[str, Any]) -> dict[str, Any]:
+    """A position without the stage and its weight: how far a decision gets depends on when pods and route were seen."""
+    return {name: value for name, value in position.items() if name not in ("stage", "weight")}
+
+
 def _answered(case: Case, phase: str) -> bool:
     return case.status().get("phase") == phase
 
@@ -155,7 +160,7 @@ class Result:
             logs.append(status["decisions"])
         candidate = status.get("candidate") or {}
         return {
-            "answer": (answer["phase"], answer["effect"]),
+            "answer": (answer["phase"], *(_standing(answer["effect"][when]) for when in ("before", "after"))),
             "remembered": sum(entry["uid"] == uid for entry in status["handledRequests"]),
             "decisions": [[(entry["reason"], entry["stage"]) for entry in log] for log in logs],
             "caused": Counter(entry["reason"] for log in logs for entry in log if entry.get("request") == tie),

@@ -94,8 +94,9 @@ def parse_time(value: Any) -> float:
 
 def format_time(value: float) -> str:
     """RFC 3339 with milliseconds, in UTC, of a Unix time in seconds."""
-    moment = datetime.fromtimestamp(round(value, 3), UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    # In whole milliseconds first: as seconds in a float, a time far ahead is a few microseconds off.
+    whole, milliseconds = divmod(round(value * 1000), 1000)
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds:03d}Z"
 
 
 Duration = Annotated[str, _scalar(DURATION_RULE, maxLength=32)]

@@ -13,7 +13,14 @@ from weir.cli.following import Followed, Following
 from weir.cli.goal import Reached, closed, closing, waits_for_person
 from weir.cli.options import Asked
 from weir.cli.watching import Painter, current, stay
-from weir.runtime.resources import ACTION_REQUESTS, MODEL_VERSIONS, ROLLOUTS, KubeObject
+from weir.runtime.resources import (
+    ACTION_REQUESTS,
+    LEASES,
+    MODEL_VERSIONS,
+    OPERATOR_LEASE,
+    ROLLOUTS,
+    KubeObject,
+)
 from weir.view.model import RolloutInfo
 
 if TYPE_CHECKING:
@@ -104,6 +111,7 @@ def following(cluster: Cluster, request: KubeObject) -> Following:
         Followed(ROLLOUTS, place, name),
         Followed(ACTION_REQUESTS, place, request["metadata"]["name"], optional=True),
         Followed(MODEL_VERSIONS, place, optional=True),
+        Followed(LEASES, "", OPERATOR_LEASE, optional=True),
     ]
     return Following(cluster.client, wanted)
 
@@ -160,7 +168,7 @@ class _Progress(Painter[KubeObject]):
         if not text and status.get("phase") == "Pending":
             text = f"Pending: {status.get('message') or 'waits for its moment'}"
         elif not text and not status.get("phase") and time.monotonic() - self._started > SILENT_SECONDS:
-            text = "the operator has not taken it up yet; is it running? The request stays until it expires"
+            text = "no answer yet; is the operator running? See: kubectl get pods -A -l app.kubernetes.io/name=weir"
         if text and text != self._told:
             self._tell(text)
         self._told = text or self._told

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weir.cli.failure import INTERRUPTED, CliError, told
-from weir.runtime.resources import ACTION_REQUESTS, MODEL_VERSIONS, ROLLOUT_RECORDS, ROLLOUTS, KubeObject, Resource
+from weir.runtime.resources import (
+    ACTION_REQUESTS,
+    LEASES,
+    MODEL_VERSIONS,
+    OPERATOR_LEASE,
+    ROLLOUT_RECORDS,
+    ROLLOUTS,
+    KubeObject,
+    Resource,
+)
 
 if TYPE_CHECKING:
     from weir.runtime.client import KubeClient
@@ -173,6 +182,14 @@ class Cluster:
     async def versions(self) -> list[KubeObject]:
         """ModelVersions of the namespace; none where they may not be read."""
         return await self._optional(MODEL_VERSIONS)
+
+    async def leases(self) -> list[KubeObject]:
+        """The operators' Leases, in whatever namespace they run; none where they may not be read."""
+        from weir.runtime.errors import Forbidden, NotFound
+
+        with suppress(Forbidden, NotFound):
+            return (await self.client.list(LEASES, field_selector=f"metadata.name={OPERATOR_LEASE}")).items
+        return []
 
     async def _optional(self, resource: Resource) -> list[KubeObject]:
         from weir.runtime.errors import Forbidden, NotFound

@@ -53,7 +53,8 @@ def status(
         rollout = await there.rollout(one.name)
         name = rollout["metadata"]["name"]
         if not (watch or wait or goal):
-            _print(printer, info_of(rollout, await there.requests(name), await there.versions()))
+            requests, versions = await there.requests(name), await there.versions()
+            _print(printer, info_of(rollout, requests, versions, leases=await there.leases()))
             return 0
 
         def done(info: RolloutInfo) -> Reached | None:
@@ -82,7 +83,8 @@ def get(
     async def work(there: Cluster) -> int:
         rollouts = await there.rollouts(everywhere=everywhere)
         if not watch:
-            _print_all(printer, [info_of(r) for r in rollouts], there.namespace, everywhere)
+            leases = await there.leases()
+            _print_all(printer, [info_of(r, leases=leases) for r in rollouts], there.namespace, everywhere)
             return 0
         async with follow(there, everywhere=everywhere) as following:
             with _painters(printer, namespaces=everywhere) as shown:
@@ -105,7 +107,7 @@ def why(one: One) -> int:
 
         rollout = await there.rollout(one.name)
         requests = await there.requests(rollout["metadata"]["name"])
-        explanation = explain(info_of(rollout, requests, await there.versions()))
+        explanation = explain(info_of(rollout, requests, await there.versions(), leases=await there.leases()))
         if printer.text:
             from weir.cli.show import why as shown
 

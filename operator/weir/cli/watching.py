@@ -15,7 +15,14 @@ from weir.cli.cluster import Cluster, refers_to
 from weir.cli.failure import CliError
 from weir.cli.following import Followed, Following
 from weir.cli.printing import Printer
-from weir.runtime.resources import ACTION_REQUESTS, MODEL_VERSIONS, ROLLOUTS, KubeObject
+from weir.runtime.resources import (
+    ACTION_REQUESTS,
+    LEASES,
+    MODEL_VERSIONS,
+    OPERATOR_LEASE,
+    ROLLOUTS,
+    KubeObject,
+)
 from weir.view.model import RolloutInfo
 
 if TYPE_CHECKING:
@@ -135,6 +142,7 @@ def follow(cluster: Cluster, name: str = "", *, everywhere: bool = False) -> Fol
         Followed(ROLLOUTS, namespace, name),
         Followed(ACTION_REQUESTS, namespace, optional=True),
         Followed(MODEL_VERSIONS, namespace, optional=True),
+        Followed(LEASES, "", OPERATOR_LEASE, optional=True),
     ]
     return Following(cluster.client, wanted)
 
@@ -144,6 +152,7 @@ def info_of(
     requests: Sequence[KubeObject] = (),
     versions: Sequence[KubeObject] = (),
     records: Sequence[KubeObject] = (),
+    leases: Sequence[KubeObject] = (),
 ) -> RolloutInfo:
     """The view of a Rollout now; of the other objects those of its namespace are taken."""
     namespace, name = rollout["metadata"].get("namespace"), rollout["metadata"]["name"]
@@ -152,7 +161,9 @@ def info_of(
         return [o for o in objects if o["metadata"].get("namespace") == namespace]
 
     mine = [r for r in near(requests) if refers_to(r, name)]
-    return RolloutInfo.of(rollout, requests=mine, records=records, versions=near(versions), now=time.time())
+    return RolloutInfo.of(
+        rollout, requests=mine, records=records, versions=near(versions), now=time.time(), leases=leases
+    )
 
 
 def current(following: Following, name: str) -> RolloutInfo:
@@ -164,10 +175,12 @@ def current(following: Following, name: str) -> RolloutInfo:
     rollout = following.find(ROLLOUTS, name)
     if rollout is None:
         raise CliError(f"Rollout {name} was deleted", 1)
-    return info_of(rollout, following.objects(ACTION_REQUESTS), following.objects(MODEL_VERSIONS))
+    requests, versions = following.objects(ACTION_REQUESTS), following.objects(MODEL_VERSIONS)
+    return info_of(rollout, requests, versions, leases=following.objects(LEASES))
 
 
 def every(following: Following) -> list[RolloutInfo]:
     """Views of all Rollouts that are followed."""
     requests, versions = following.objects(ACTION_REQUESTS), following.objects(MODEL_VERSIONS)
-    return [info_of(rollout, requests, versions) for rollout in following.objects(ROLLOUTS)]
+    leases = following.objects(LEASES)
+    return [info_of(rollout, requests, versions, leases=leases) for rollout in following.objects(ROLLOUTS)]

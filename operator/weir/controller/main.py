@@ -47,6 +47,7 @@ from weir.runtime.resources import (
     GATEWAYS,
     HTTP_ROUTES,
     MODEL_VERSIONS,
+    OPERATOR_LEASE,
     PODS,
     ROLLOUT_RECORDS,
     ROLLOUTS,
@@ -97,7 +98,7 @@ class Process:
         self.tracing = setup_tracing("weir-operator", __version__, instance=settings.identity)
         self.elector = LeaderElector(
             client,
-            name="weir-operator",
+            name=OPERATOR_LEASE,
             namespace=settings.lease_namespace,
             identity=settings.identity,
             on_lost=lambda: os._exit(1),

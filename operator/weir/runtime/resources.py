@@ -85,4 +85,6 @@ HTTP_ROUTES = Resource(_GATEWAY_GROUP, "v1", "httproutes", "HTTPRoute")
 GATEWAYS = Resource(_GATEWAY_GROUP, "v1", "gateways", "Gateway")
 GATEWAY_CLASSES = Resource(_GATEWAY_GROUP, "v1", "gatewayclasses", "GatewayClass", namespaced=False)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+OPERATOR_LEASE = "weir-operator"
+"""Name of the Lease by which one process leads, in the operator's namespace."""
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weir.view import moves
 from weir.view.evidence import new_name
-from weir.view.explanation import Explanation
+from weir.view.explanation import Explanation, Move
 from weir.view.model import RolloutInfo
 from weir.view.people import Approval
 from weir.view.standing import evidence, first_up, place
@@ -21,7 +21,7 @@ def approving(info: RolloutInfo) -> Explanation:
         for c in a.consents
     ]
     limits = [a.deadline for a in waiting if a.deadline is not None]
-    takes = "It does not move until people consent."
+    takes = "There is no deadline for it."
     if limits:
         takes = f"Until {when(min(limits), info.now)} at the latest; without consent the release is put back then."
     return Explanation(
@@ -39,11 +39,25 @@ def approving(info: RolloutInfo) -> Explanation:
 
 def ahead(info: RolloutInfo) -> tuple[str, ...]:
     """Approvals that the release will need later on."""
+    now = " People may give it now." if _trusted(info) else ""
     return tuple(
-        f"Later on, before {before(a)}, {needed(a)} (approval {a.name}, from: {a.people}). That may be given already."
-        for a in info.approvals
-        if a.state == "Open" and a.missing
+        f"Later on, before {before(a)}, {needed(a)} (approval {a.name}). It is not given yet "
+        f"({len(a.consents)} of {a.quorum}, from {a.people}).{now}"
+        for a in _later(info)
     )
+
+
+def ahead_moves(info: RolloutInfo) -> tuple[Move, ...]:
+    """How to give them already."""
+    return tuple(moves.approve(info, a) for a in _later(info)) if _trusted(info) else ()
+
+
+def _later(info: RolloutInfo) -> tuple[Approval, ...]:
+    return tuple(a for a in info.approvals if a.state == "Open" and a.missing)
+
+
+def _trusted(info: RolloutInfo) -> bool:
+    return info.hold is None or info.hold.reason != "AdmissionPolicyMissing"
 
 
 def needed(approval: Approval) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weir.view.causes import CAUSES
 from weir.view.model import RolloutInfo
 from weir.view.words import duration, whole
 
@@ -43,7 +44,7 @@ def _resting(info: RolloutInfo) -> str:
         return _pause(info)
     ready = info.condition("Ready")
     if info.phase == "Promoted":
-        return "" if ready is None or ready.status == "True" else ready.reason
+        return "" if ready is None or ready.status == "True" else _plain(ready.reason)
     return info.message
 
 
@@ -62,4 +63,10 @@ def _hold(info: RolloutInfo) -> str:
     if hold.reason.startswith("Gate"):
         names = [gate.name for gate in info.gates if gate.verdict != "Pass"]
         return f"gate {', '.join(names)} ({hold.reason.removeprefix('Gate')})" if names else hold.reason
-    return hold.reason
+    return _plain(hold.reason)
+
+
+def _plain(reason: str) -> str:
+    """What a reason waits for or means, in words; the reason where it is not known."""
+    cause = CAUSES.get(reason)
+    return cause.until or cause.means if cause is not None else reason

@@ -15,32 +15,36 @@ class Cause:
     """``means`` completes "because …", ``until`` "waits for …"; ``steps`` are (what to do, command or nothing).
 
     Commands may use {name}, {version} (the ModelVersion that is wanted), {pool} (the candidate's Deployment) and {ns}
-    (the option for the namespace).
+    (the option for the namespace). ``whole``: what Weir says of it adds nothing.
     """
 
     means: str
     steps: tuple[tuple[str, str], ...] = ()
     until: str = ""
+    whole: bool = False
 
 
 _EDIT = "kubectl edit rollouts.weir.dev {name}{ns}"
+_NAME = "kubectl patch rollouts.weir.dev {name}{ns} --type merge -p "
+_NAME += """'{{"spec":{{"versionRef":{{"name":"MODELVERSION"}}}}}}'"""
 _PODS = ("See what the pods say.", "kubectl describe pods{ns} -l weir.dev/pool={pool}")
 _LOGS = ("Read what the server wrote before it ended.", "kubectl logs{ns} -l weir.dev/pool={pool} --previous")
 _ROUTE = ("See what the gateway says of the route.", "kubectl describe httproutes{ns}")
 _GATEWAYS = ("See which gateways there are and what state they are in.", "kubectl get gateways -A")
 _VERSIONS = ("See which ModelVersions there are.", "kubectl get modelversions{ns}")
-_NEW_VERSION = ("A ModelVersion cannot be changed: create a new one, and name it in spec.versionRef.", _EDIT)
+_NEW_VERSION = ("A ModelVersion cannot be changed: create a new one, and name it in place of MODELVERSION.", _NAME)
 _ROLES = ("Compare the operator's rights with the roles of the chart.", "kubectl get clusterroles,clusterrolebindings")
 
 CAUSES: dict[str, Cause] = {
     "ModelVersionNotFound": Cause(
         "there is no ModelVersion of that name in this namespace",
-        (_VERSIONS, ("Create it with kubectl apply, or correct spec.versionRef.name.", _EDIT)),
+        (_VERSIONS, ("Create it with kubectl apply, or name one of them in place of MODELVERSION.", _NAME)),
         until="that ModelVersion to be created, or another one to be named",
+        whole=True,
     ),
     "ModelVersionDeleting": Cause(
         "that ModelVersion is being deleted",
-        (_VERSIONS, ("Name another one in spec.versionRef.name.", _EDIT)),
+        (_VERSIONS, ("Name another one in place of MODELVERSION.", _NAME)),
         until="another ModelVersion to be named",
     ),
     "ModelVersionInvalid": Cause(
@@ -50,7 +54,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "ModelVersionRetired": Cause(
         "that ModelVersion is retired",
-        (_VERSIONS, ("Name its successor in spec.versionRef.name.", _EDIT)),
+        (_VERSIONS, ("Name its successor in place of MODELVERSION.", _NAME)),
         until="another ModelVersion to be named",
     ),
     "ServiceShared": Cause(
@@ -217,7 +221,8 @@ def wanted(hold: Hold) -> tuple[str, ...]:
     cause, said = CAUSES.get(hold.reason), hold.message.rstrip(".") or hold.reason
     if cause is None or not cause.until:
         return (f'An end to this: "{said}".',)
-    return (sentence(cause.until), f'Weir says: "{said}".')
+    until = sentence(cause.until)
+    return (until,) if cause.whole else (until, f'Weir says: "{said}".')
 
 
 def steps(info: RolloutInfo, found: tuple[tuple[str, str], ...]) -> tuple[Move, ...]:

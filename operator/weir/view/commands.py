@@ -12,8 +12,9 @@ VIEWS = ("status", "get", "why", "history")
 
 
 def weir(info: RolloutInfo, command: str, *more: str) -> str:
-    """A command of ``kubectl weir`` for this Rollout."""
-    return " ".join(["kubectl weir", command, info.name, *_in(info), *more])
+    """A command of ``kubectl weir`` for this Rollout; one that asks for an action has the reason that scripts need."""
+    reason = ("-m", '"REASON"') if command in VERBS else ()
+    return " ".join(["kubectl weir", command, info.name, *_in(info), *more, *reason])
 
 
 def edit(info: RolloutInfo) -> str:

@@ -86,7 +86,7 @@ def _proof(info: RolloutInfo, gate: Gate) -> tuple[str, ...]:
     elif gate.e_fail is not None and gate.e_fail_bar is not None:
         have, needed = number(gate.e_fail), number(gate.e_fail_bar)
         if gate.e_fail <= 1:
-            told.append(f"Nothing shows that {new} is worse (proof {have}; at {needed} it is rolled back).")
+            told.append(f"Nothing shows that {new} is worse.")
         else:
             told.append(f"Proof that {new} is worse: {have}; at {needed} it is rolled back.")
     return tuple(told)
@@ -164,7 +164,17 @@ def missing(info: RolloutInfo, gate: Gate) -> str:
     limit = f"less than {times(gate.tolerance)} {old}'s"
     if gate.accept is not None:
         limit += f", or less than {percent(gate.accept)}"
-    return f"gate {gate.name}: proof that {new}'s share of requests {bad(gate)} is {limit}"
+    return f"gate {gate.name}: proof that {new}'s share of requests {bad(gate)} is {limit}{_early(gate)}"
+
+
+def _early(gate: Gate) -> str:
+    """That a step before the last one tolerates more than the spec names; empty where it does not."""
+    asks, told = gate.asks, []
+    if asks.pass_below is not None and gate.tolerance is not None and gate.tolerance > asks.pass_below:
+        told.append(times(asks.pass_below))
+    if asks.accept_below is not None and gate.accept is not None and gate.accept > asks.accept_below:
+        told.append(percent(asks.accept_below))
+    return f" (at this share of traffic more is tolerated; at 100 % it is {' or '.join(told)})" if told else ""
 
 
 def _limit(gate: Gate, value: float) -> str:
@@ -182,7 +192,8 @@ def explained(info: RolloutInfo) -> str:
         return ""
     return (
         f"The proof is a number (an e-value) that starts at 1 and grows as requests speak for {new_name(info)}. "
-        f"A version that is too bad gets to {number(bars[0])} in at most one of {number(bars[0])} releases."
+        f"That of a version that is too bad stays below {number(bars[0])} in at least {number(bars[0] - 1)} of "
+        f"{number(bars[0])} releases."
     )
 
 
@@ -196,9 +207,8 @@ def prospect(info: RolloutInfo, gate: Gate) -> str:
         return ""
     rate = f" at {number(gate.rate)} requests a second" if gate.rate else ""
     wait = span(found.median, found.ninety)
-    text = (
-        f"If {new} is as good as {old_name(info)}, gate {gate.name} should pass in {wait}{rate} (nine of ten such do)"
-    )
+    text = f"If {new} is as good as {old_name(info)}, gate {gate.name} should pass in {wait}{rate}"
+    text += " (nine of ten good versions do)"
     if gate.e_pass is not None and gate.e_pass <= 1:
         text += "; so far the requests do not show that it is"
     return text + "."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -83,13 +84,7 @@ def _again(reason: str) -> str:
 
 def _gate_steps(info: RolloutInfo, reason: str) -> tuple[Move, ...]:
     if reason == "GateError":
-        queries = [f"What is read: {g.query}" for g in open_gates(info) if g.query]
-        return (
-            moves.change(
-                info, " ".join(["Make the numbers readable: look at spec.metrics and the gate's queries.", *queries])
-            ),
-            *steps(info, POD_STEPS[:1]),
-        )
+        return _unreadable(info)
     if reason == "GateNoData":
         return (
             Move(
@@ -98,10 +93,35 @@ def _gate_steps(info: RolloutInfo, reason: str) -> tuple[Move, ...]:
             ),
             Move("Do the pods count them? Their metrics page must have the metrics of spec.metrics.names.", edit(info)),
         )
-    return (
-        Move("Send more requests through the gateway (real or test requests both count)."),
-        moves.gate_changes(info),
-    )
+    return (*moves.more_time(info, open_gates(info)), moves.more_requests(info), moves.gate_changes(info))
+
+
+_QUERY = 100
+"""Letters of a query that are shown."""
+
+_PROMETHEUS_AWAY = re.compile(r"Prometheus \S+ cannot be reached")
+
+
+def _unreadable(info: RolloutInfo) -> tuple[Move, ...]:
+    """What to do where a gate cannot read its numbers."""
+    gates = tuple(g for g in open_gates(info) if g.verdict == "Error") or open_gates(info)
+    if any(_PROMETHEUS_AWAY.search(g.message) for g in gates):
+        return (
+            moves.change(
+                info,
+                "Correct spec.metrics.prometheus.address. Or take spec.metrics.prometheus out, and use gates of the "
+                "templates http-errors and http-latency: those read the pods.",
+            ),
+        )
+    queries = [f"What is read: {_cut(g.query)}" for g in gates if g.query]
+    told = " ".join(["Make the numbers readable: look at spec.metrics and the gate's queries.", *queries])
+    of_pods = not queries and not any("Prometheus" in g.message for g in gates)
+    return (moves.change(info, told), *(steps(info, POD_STEPS[:1]) if of_pods else ()))
+
+
+def _cut(query: str) -> str:
+    text = " ".join(query.split())
+    return text if len(text) <= _QUERY else f"{text[: _QUERY - 1]}…"
 
 
 def _stable_sick(info: RolloutInfo) -> Explanation:

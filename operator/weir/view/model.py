@@ -32,13 +32,17 @@ PATIENCE = 15.0
 OVERDUE = 60.0
 """Seconds after a stored deadline by which a working operator has acted on it."""
 
+LEASE_OLD = 60.0
+"""Seconds after which a Lease that is not renewed means that nobody leads; renewed every few, but clocks differ."""
+
 
 @dataclass(frozen=True)
 class Silence:
     """Something that the operator should have taken notice of and has not.
 
-    ``what``: Rollout (it has no status at all), Change (the newest spec), Request (an ActionRequest) or Deadline (a
-    time has passed and nothing happened). ``since``: how long it has been so, where that is known.
+    ``what``: Rollout (it has no status at all), Change (the newest spec), Request (an ActionRequest), Deadline (a time
+    has passed and nothing happened) or Lease (nobody renews the operator's). ``since``: how long it has been so, where
+    that is known.
     """
 
     what: str
@@ -100,6 +104,8 @@ class RolloutInfo:
         records: Sequence[KubeObject] = (),
         versions: Sequence[KubeObject] = (),
         now: float = 0.0,
+        *,
+        leases: Sequence[KubeObject] = (),
     ) -> RolloutInfo:
         """The view of a Rollout at ``now`` (seconds since the epoch).
 
@@ -109,8 +115,9 @@ class RolloutInfo:
             records: RolloutRecords; those of other Rollouts are left out. With them the history reaches further back.
             versions: ModelVersions of its namespace; empty where they were not read.
             now: seconds since the epoch.
+            leases: of operators; empty where they were not read.
         """
-        return _Reading(Node(rollout), requests, records, versions, now).info()
+        return _Reading(Node(rollout), requests, records, versions, now, leases).info()
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type."""
@@ -158,6 +165,7 @@ class _Reading:
     records: Sequence[KubeObject]
     versions: Sequence[KubeObject]
     now: float
+    leases: Sequence[KubeObject] = ()
 
     @property
     def meta(self) -> Node:
@@ -250,6 +258,9 @@ class _Reading:
         due = status.time("deadline") if not paused else status.time("pause", "until")
         if due is not None and self.now - due > OVERDUE:
             return Silence("Deadline", due)
+        renewed = [at for lease in self.leases if (at := Node(lease).time("spec", "renewTime")) is not None]
+        if renewed and self.now - max(renewed) > LEASE_OLD:
+            return Silence("Lease", max(renewed))
         return None
 
     def _for_long(self, silence: Silence) -> Silence | None:

@@ -121,6 +121,7 @@ class GateTerms:
     on_error: str = ""
     fail_above: float | None = None
     pass_below: float | None = None
+    accept_below: float | None = None
 
 
 @dataclass(frozen=True)

@@ -118,9 +118,8 @@ def _failed(info: RolloutInfo) -> Explanation:
         moves=(
             Move("See what happened, step by step.", weir(info, "history")),
             moves.release(info),
-            moves.retry(info, wanted),
+            moves.retry(info, wanted, proven=ended is not None and ended.reason == "GateFailed"),
         ),
-        takes="It does not move by itself.",
     )
 
 
@@ -173,7 +172,6 @@ def _paused(info: RolloutInfo) -> Explanation:
         headline=f"{_wanted(info)} is not being released: {who}. {_serves(info)}",
         waiting_for=("Somebody to let releases go on.",),
         moves=(*goes_on, *moves.resume(info)),
-        takes=None if goes_on else "It does not move by itself.",
     )
 
 

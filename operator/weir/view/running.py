@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from weir.release.traffic import ENDPOINTS_SETTLE, SETTLE
 from weir.view import moves
 from weir.view.approving import approving
 from weir.view.causes import POD_STEPS, ROUTE_STEPS, pod_hint, steps
@@ -109,9 +110,7 @@ def _paused(info: RolloutInfo) -> Explanation:
     goes_on = []
     if pause.until is not None and not pause.in_spec:
         goes_on.append(moves.by_itself(f"It goes on at {when(pause.until, info.now)}."))
-    takes = (
-        "It does not move until somebody lets it." if not goes_on else f"Until {when(pause.until or 0.0, info.now)}."
-    )
+    takes = f"Until {when(pause.until or 0.0, info.now)}. " if goes_on else ""
     return Explanation(
         headline=f"Paused: {who}{since}{why}. {first_up(place(info))}.",
         waiting_for=(sentence(waiting),),
@@ -122,7 +121,7 @@ def _paused(info: RolloutInfo) -> Explanation:
             *moves.resume(info),
             moves.abort(info),
         ),
-        takes=f"{takes} Paused time does not count for any deadline.",
+        takes=f"{takes}Paused time does not count for any deadline.",
     )
 
 
@@ -144,11 +143,22 @@ def _pods_wanted(info: RolloutInfo) -> tuple[str, ...]:
     """The pods that are missing, and what they say."""
     found = _READY.fullmatch(info.message)
     if found is None:
-        return (sentence(info.message or "the pods to be ready"),)
+        return (_starting_up(info),)
     needed, ready = int(found["needed"]), int(found["ready"])
     have = "none is" if not ready else f"{ready} {'is' if ready == 1 else 'are'}"
     told = [f"{things(needed, 'pod')} of {new_name(info)} to be ready; {have}."]
     return (*told, f"They say: {sentence(found['why'])}") if found["why"] else tuple(told)
+
+
+def _starting_up(info: RolloutInfo) -> str:
+    """What has to come before a candidate whose pods are not counted, or all there, gets requests."""
+    new, message = new_name(info), info.message
+    if message.startswith("letting the gateway learn"):
+        return f"The gateway to learn where {new}'s pods are ({duration(ENDPOINTS_SETTLE)} after they are ready)."
+    if message.startswith("warming up"):
+        _, _, said = message.partition(": ")
+        return sentence(f"{new} to answer its warm-up requests" + (f"; last: {said}" if said else ""))
+    return sentence(message.removeprefix("waiting for ") or "the pods to be ready")
 
 
 def _pods(info: RolloutInfo, headline: str) -> Explanation:
@@ -193,7 +203,7 @@ def _shifting(info: RolloutInfo) -> Explanation:
         return _pods(info, f"{goal}, but the pods for that are not ready{why}. Until then {place(info)}.")
     return Explanation(
         headline=f"{first_up(place(info))}; its requests are not judged yet.",
-        waiting_for=(sentence(info.message or "the first requests at this share"),),
+        waiting_for=(_settling(info.message),),
         evidence=(first_up(_NO_EVIDENCE) + ".",),
         moves=(
             moves.by_itself("When the requests arrive at both versions in the right shares, measuring begins."),
@@ -202,6 +212,13 @@ def _shifting(info: RolloutInfo) -> Explanation:
         ),
         takes=time_limit(info) or "That depends on how many requests users send; there is no deadline for it.",
     )
+
+
+def _settling(message: str) -> str:
+    """What has to come before requests are judged."""
+    if message == "letting the data plane settle":
+        return f"The gateway to put the new share into effect everywhere ({duration(SETTLE)} after it accepted it)."
+    return sentence(message.removeprefix("waiting for ") or "the first requests at this share")
 
 
 def _gateway_says(info: RolloutInfo) -> tuple[str, ...]:
@@ -232,7 +249,7 @@ def _judging(info: RolloutInfo) -> Explanation:
     ask = "" if not open_gates(info) else " and every gate says Pass"
     what = "is being released" if info.weight < 100 else "is in its last step (bake)"
     return Explanation(
-        headline=f"All is going on: {new} {what}. {first_up(place(info))}.",
+        headline=f"The release goes on: {new} {what}. {first_up(place(info))}.",
         waiting_for=tuple(waiting),
         evidence=evidence(info),
         moves=(

@@ -46,6 +46,7 @@ def terms(spec: Node, model: RolloutSpec | None) -> dict[str, GateTerms]:
             on_error=gate.on_error,
             fail_above=float(comparison.fail_above) if comparison else None,
             pass_below=float(comparison.pass_below) if comparison else None,
+            accept_below=float(comparison.accept_below) if comparison else None,
         )
     return found
 

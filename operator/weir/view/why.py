@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from weir.view import moves
-from weir.view.approving import ahead
+from weir.view.approving import ahead, ahead_moves
 from weir.view.explanation import Explanation, Move
 from weir.view.model import RolloutInfo
 from weir.view.people import Request
@@ -32,7 +32,8 @@ def explain(info: RolloutInfo) -> Explanation:
         found = resting(info)
     else:
         found = running(info)
-        found = replace(found, evidence=(*found.evidence, *(ahead(info) if info.ending is None else ())))
+        if info.ending is None:
+            found = replace(found, evidence=(*found.evidence, *ahead(info)), moves=(*found.moves, *ahead_moves(info)))
     return replace(found, notes=(*_requests(info), *_skip(info)))
 
 
@@ -45,6 +46,7 @@ def _silent(info: RolloutInfo) -> Explanation:
         "Rollout": f"No operator has looked at this Rollout{since}",
         "Change": f"The operator has not looked at the newest change of this Rollout{since}",
         "Request": f"The operator has not looked at the request {silence.name}{since}",
+        "Lease": f"No operator has shown a sign of life{since}",
         "Deadline": f"The operator has done nothing{since}, although a time that it waited for is over",
     }[silence.what]
     told = []

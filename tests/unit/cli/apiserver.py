@@ -45,7 +45,7 @@ class FakeApi:
     refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)
     created: Callable[[KubeObject], None] = lambda _: None
     asked: list[tuple[str, str]] = field(default_factory=list)
-    kinds: tuple[str, ...] = ("rollouts", "actionrequests", "rolloutrecords", "modelversions", "namespaces")
+    kinds: tuple[str, ...] = ("rollouts", "actionrequests", "rolloutrecords", "modelversions", "namespaces", "leases")
 
     def __post_init__(self) -> None:
         self._objects: dict[str, dict[tuple[str, str], KubeObject]] = {kind: {} for kind in self.kinds}

@@ -199,7 +199,7 @@ def test_given_no_operator_when_a_request_gets_no_result_then_it_times_out_and_s
     api.put("rollouts", shifting())
     result = run("abort", "digits", "-m", "x", "--timeout", "800ms")
     assert result.exit_code == 3
-    assert "the operator has not taken it up yet" in result.stderr
+    assert "is the operator running?" in result.stderr
     assert "kubectl get areq digits-abort-1 -n team" in result.stderr
 
 

@@ -71,7 +71,9 @@ async def test_given_other_edges_on_the_arms_when_distributions_are_compared_the
     assert "stable 0.1 s, 0.25 s" in str(window.error)
 
 
-async def test_given_few_requests_when_the_share_takes_several_windows_then_it_is_told_all_the_same(world: World) -> None:
+async def test_given_few_requests_when_the_share_takes_several_windows_then_it_is_told_all_the_same(
+    world: World,
+) -> None:
     world.watch(replace(BEFORE), gates=(WORSE,), pods=three(world))  # noise is measured from before the candidate's
     await serve(world, 20, random.Random(1))
     world.watch(replace(FIRST, judging=False), gates=(WORSE,), pods=three(world))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.view.rendering import info_of, printed
 from tests.unit.view.situations import SITUATIONS, recorded
+from weir.api.base import format_time, parse_time
 from weir.cli.show import history, status, table, why
 from weir.view.brief import waits_for
 from weir.view.model import RolloutInfo
@@ -128,8 +129,25 @@ def test_given_a_deadline_that_passed_without_a_deed_then_the_operator_is_silent
     late = _at("pods-not-ready", rollout__status__deadline=passed, now="2027-01-15T09:02:00.000Z")
     assert late.silence is not None
     assert late.silence.what == "Deadline"
+
     held = _at("paused", rollout__status__deadline=passed)
     assert held.silence is None
+
+
+def test_given_a_lease_that_nobody_renews_when_looked_at_then_what_is_shown_may_be_old_and_it_says_so() -> None:
+    objects = recorded("evidence-on-its-way")
+    now = objects["now"] if isinstance(objects["now"], float) else parse_time(objects["now"])
+
+    def seen(age: float) -> RolloutInfo:
+        lease = {"metadata": {"name": "weir-operator"}, "spec": {"renewTime": format_time(now - age)}}
+        return RolloutInfo.of(objects["rollout"], objects["requests"], now=now, leases=[lease])
+
+    assert seen(20).silence is None
+    old = seen(200)
+    assert old.silence is not None
+    assert old.silence.what == "Lease"
+    assert explain(old).headline.startswith("No operator has shown a sign of life for 3 min")
+    assert "(may be out of date)" in printed(status(old))
 
 
 def test_given_requests_of_other_rollouts_then_they_are_left_out_and_the_status_knows_results_first() -> None:

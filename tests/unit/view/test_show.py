@@ -53,7 +53,7 @@ def test_given_a_drill_that_is_over_then_the_history_tells_how_long_it_took() ->
     objects["rollout"]["status"]["history"][0]["timeToStable"] = "2.5"
     objects["records"] = []
     text = printed(history(info_of(objects)))
-    assert "2.5 s from the decision until no requests went there any more" in text
+    assert "2.5 s from the decision until the gateway had taken weight 0" in text
 
 
 def test_given_no_release_yet_then_the_history_says_so() -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from tests.unit.view.rendering import info_of, printed
-from tests.unit.view.situations import recorded
+from tests.unit.view.situations import SITUATIONS, recorded
 from tests.unit.view.world import World, make_spec
 from weir.api.rolloutstatus import Verdict
 from weir.cli.show.why import Command
+from weir.view.brief import waits_for
 from weir.view.causes import CAUSES, steps
+from weir.view.commands import VERBS
 from weir.view.model import RolloutInfo
 from weir.view.outlook import outlook
 from weir.view.why import explain
@@ -116,7 +118,7 @@ def test_given_every_known_reason_then_its_steps_are_commands_for_this_rollout()
     info = info_of(recorded("low-traffic"))
     for reason, cause in CAUSES.items():
         for move in steps(info, cause.steps):
-            assert not re.search(r"[{}]", move.command), reason
+            assert not re.search(r"\{\w*\}|\{\{", move.command), reason
             assert not move.command or move.command.startswith("kubectl "), reason
 
 
@@ -147,7 +149,9 @@ def test_given_several_approvals_at_once_then_each_command_names_its_own() -> No
     world.edit(approvals=approvals)
     world.reach("Traffic(10)").wait(200)
     commands = [move.command for move in explain(look(world)).moves if "approve" in move.command]
-    assert commands == [f"kubectl weir approve digits -n team-a --approval {name}" for name in ("sre", "legal")]
+    assert commands == [
+        f'kubectl weir approve digits -n team-a --approval {name} -m "REASON"' for name in ("sre", "legal")
+    ]
 
 
 def test_given_a_long_command_then_each_line_can_be_copied_and_joins_to_the_same() -> None:
@@ -156,3 +160,78 @@ def test_given_a_long_command_then_each_line_can_be_copied_and_joins_to_the_same
     assert all(len(line) <= 50 for line in lines)
     assert all(line.endswith(" \\") for line in lines[:-1])
     assert " ".join(line.removesuffix("\\").strip() for line in lines) == command
+
+
+def changed(name: str, **status: Any) -> RolloutInfo:
+    """A recorded situation with other words in its status."""
+    objects: dict[str, Any] = copy.deepcopy(recorded(name))
+    objects["rollout"]["status"].update(status)
+    return info_of(objects)
+
+
+def test_given_any_situation_then_every_verb_has_the_reason_that_scripts_need() -> None:
+    asked = [
+        move.command
+        for name in SITUATIONS
+        for move in explain(info_of(recorded(name))).moves
+        if move.command.startswith("kubectl weir") and move.command.split()[2] in VERBS
+    ]
+    assert {command.split()[2] for command in asked} >= {"abort", "approve", "promote", "resume", "retry", "skip"}
+    assert all(command.endswith(' -m "REASON"') for command in asked)
+
+
+def test_given_a_prometheus_that_cannot_be_reached_then_its_address_is_named_and_pods_are_not() -> None:
+    gate = copy.deepcopy(recorded("metrics-broken"))["rollout"]["status"]["gates"][0]
+    gate |= {"message": "Prometheus http://nowhere:9090 cannot be reached: no such host", "query": "x" * 400}
+    found = explain(changed("metrics-broken", gates=[gate]))
+    assert any("Correct spec.metrics.prometheus.address." in move.text for move in found.moves)
+    assert not any("pods say" in move.text for move in found.moves)
+
+
+def test_given_a_long_query_that_fails_then_only_its_beginning_is_shown() -> None:
+    gate = copy.deepcopy(recorded("metrics-broken"))["rollout"]["status"]["gates"][0]
+    gate |= {"message": "Prometheus answers 400: parse error", "query": "sum(" + "x" * 400}
+    shown = next(m.text for m in explain(changed("metrics-broken", gates=[gate])).moves if "sum(" in m.text)
+    assert "…" in shown
+    assert "x" * 110 not in shown
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        (
+            "letting the data plane settle",
+            "The gateway to put the new share into effect everywhere (1 s after it accepted it).",
+        ),
+        ("waiting for the request counters of both versions", "The request counters of both versions."),
+    ],
+)
+def test_given_requests_that_are_not_judged_yet_then_what_has_to_come_is_said_plainly(message: str, says: str) -> None:
+    stage = {**recorded("evidence-on-its-way")["rollout"]["status"]["stage"], "evidenceFrom": None}
+    assert explain(changed("evidence-on-its-way", stage=stage, message=message)).waiting_for == (says,)
+
+
+def test_given_the_last_share_then_no_word_of_a_tolerance_that_is_looser() -> None:
+    early, last = (explain(info_of(recorded(name))).waiting_for[-1] for name in ("low-traffic", "ramp-waits"))
+    assert "at this share of traffic more is tolerated" in early
+    assert "more is tolerated" not in last
+
+
+def test_given_a_version_that_is_missing_then_one_line_says_so_in_words() -> None:
+    told = waits_for(info_of(recorded("version-missing")))
+    assert told == "that ModelVersion to be created, or another one to be named"
+
+
+def test_given_approvals_that_are_not_trusted_then_nobody_is_asked_to_give_one_now() -> None:
+    found = explain(info_of(recorded("approvals-not-trusted")))
+    assert not any("approve" in move.command.split() for move in found.moves)
+    assert not any("may give it now" in text for text in found.evidence)
+
+
+def test_given_an_approval_that_comes_later_then_a_skip_says_so_and_it_can_be_given_now() -> None:
+    approval = {"name": "sre", "before": "Promote", "from": "group sre", "quorum": 1, "state": "Open"}
+    found = explain(changed("evidence-on-its-way", approvals=[approval]))
+    skip = next(move for move in found.moves if " skip " in move.command)
+    assert skip.text.endswith("Approvals are still needed.")
+    assert any("It is not given yet (0 of 1, from group sre). People may give it now." in t for t in found.evidence)
+    assert found.moves[-1].command == 'kubectl weir approve digits -n team-a -m "REASON"'

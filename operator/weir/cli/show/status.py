@@ -28,6 +28,7 @@ def status(info: RolloutInfo) -> RenderableType:
     head = Text.assemble((info.name, "bold"), "  ", (info.phase or "Unknown", style_of(info.phase)))
     if info.phase and info.silence is not None:
         head.append(" (may be out of date)", style="yellow")
+    head.append(_other_wanted(info), style="yellow")
     head.append(f"  {_place(info)}", style="dim")
     parts: list[RenderableType] = [head, Text(told.headline), *(Text(f"Note: {note}") for note in told.notes)]
     parts += [Text(""), _versions(info)]
@@ -40,6 +41,14 @@ def status(info: RolloutInfo) -> RenderableType:
     if told.moves:
         parts += [Text(""), Text(f"Why, and what to do: {weir(info, 'why')}", style="dim")]
     return Group(*parts)
+
+
+def _other_wanted(info: RolloutInfo) -> str:
+    """That Promoted is not all that is to be, where something is in the way of another version."""
+    old, new = info.stable, info.wanted
+    if info.phase != "Promoted" or info.hold is None or old is None or new is None or old.name == new.name:
+        return ""
+    return f": {old.shown} serves; {new.shown} is wanted"
 
 
 def _place(info: RolloutInfo) -> str:
