@@ -86,10 +86,10 @@ def _scalar(*rules: Rule, **schema: Any) -> WithJsonSchema:
 
 
 def parse_time(value: Any) -> float:
-    """Unix time (seconds) of an RFC 3339 string; numbers pass through."""
+    """Unix time (seconds, to the millisecond as ``format_time``) of an RFC 3339 string; numbers pass through."""
     if isinstance(value, int | float):
         return float(value)
-    return datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
+    return round(datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp(), 3)
 
 
 def format_time(value: float) -> str:

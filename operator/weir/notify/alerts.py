@@ -78,7 +78,8 @@ class Subject:
 
     def command(self, verb: str) -> str:
         """The command that does this to it."""
-        return f"kubectl weir {verb} {self.name} --namespace {self.namespace}"
+        reason = "" if verb in ("why", "history") else ' -m "REASON"'
+        return f"kubectl weir {verb} {self.name} --namespace {self.namespace}{reason}"
 
 
 @dataclass(frozen=True)

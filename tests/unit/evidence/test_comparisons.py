@@ -84,6 +84,7 @@ async def test_given_few_requests_when_the_share_takes_several_windows_then_it_i
     assert share is not None
     assert (share.candidate, share.stable) == (550, 1650)
     assert world.collector.problem(KEY) is None
+    assert not [record.message for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_given_three_stable_pods_when_judged_then_windows_tell_how_many_there_are_and_how_noisy(
