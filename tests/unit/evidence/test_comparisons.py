@@ -72,7 +72,7 @@ async def test_given_other_edges_on_the_arms_when_distributions_are_compared_the
 
 
 async def test_given_few_requests_when_the_share_takes_several_windows_then_it_is_told_all_the_same(
-    world: World,
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.watch(replace(BEFORE), gates=(WORSE,), pods=three(world))  # noise is measured from before the candidate's
     await serve(world, 20, random.Random(1))
