@@ -7,9 +7,6 @@ PYTHON ?= python3
 VENV_PYTHON = $$($(PYTHON) hack/bootstrap.py)
 RUN = PYTHONPATH=operator:hack:examples $(VENV_PYTHON)
 CLUSTER ?= weir
-# Tests against an API server mostly wait, so several files go side by side; those with real pods come last, in one.
-JOBS ?= 2
-PARALLEL = -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 export WEIR_CLUSTER := $(CLUSTER)
 
 .PHONY: help
@@ -23,7 +20,7 @@ demo: ## Bring up a cluster, release a good model and a bad one under live traff
 .PHONY: test
 test: tools ## Install what the tests need, check the code, run every test
 	@$(MAKE) --no-print-directory check
-	@$(RUN) -m pytest $(PARALLEL)
+	@$(RUN) -m pytest
 
 .PHONY: test-fast
 test-fast: ## Unit and property tests only: no cluster, no root
@@ -31,7 +28,7 @@ test-fast: ## Unit and property tests only: no cluster, no root
 
 .PHONY: test-api
 test-api: tools ## Tests against a real API server, without root and without pods
-	@$(RUN) -m pytest $(PARALLEL) tests/api
+	@$(RUN) -m pytest tests/api
 
 .PHONY: test-e2e
 test-e2e: tools ## Tests with real pods and traffic
