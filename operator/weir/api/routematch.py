@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -39,3 +40,13 @@ class RouteMatch(ApiModel):
     headers: Pairs | None = Field(default=None, description="headers that the request must have.")
     query_params: Pairs | None = Field(default=None, description="queryParams that the request must have.")
     method: Method | None = Field(default=None, description="method of the request.")
+
+
+def canonical_match(match: Mapping[str, Any]) -> dict[str, Any]:
+    """A match as the API server understands it: its defaults filled in, what is empty left out."""
+    filled = {name: value for name, value in match.items() if value not in (None, [], {})}
+    filled["path"] = {"type": "PathPrefix", "value": "/", **(match.get("path") or {})}
+    for name in ("headers", "queryParams"):
+        if filled.get(name):
+            filled[name] = [{"type": "Exact", **item} for item in filled[name]]
+    return filled

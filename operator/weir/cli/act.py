@@ -151,7 +151,7 @@ def _reason(asked: Asked) -> str:
 
 def _run(asked: Asked, made: Callable[[RolloutInfo, str], Ask]) -> int:
     from weir.cli import asking, cluster
-    from weir.cli.watching import info_of
+    from weir.cli.watching import follow, info_of
 
     patience = Patience(length(asked.timeout, "--timeout"))
 
@@ -165,7 +165,7 @@ def _run(asked: Asked, made: Callable[[RolloutInfo, str], Ask]) -> int:
             _show(asked, request, request["metadata"]["name"])
             return 0
         patience.begin()
-        async with asking.following(there, request) as followed:
+        async with follow(there, info.name, request=request["metadata"]["name"]) as followed:
             return await _follow(asked, followed, ask, request, patience)
 
     return cluster.run(asked.where, work)

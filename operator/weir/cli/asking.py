@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from weir.cli.cluster import Cluster
 from weir.cli.failure import REFUSED, CliError, told
-from weir.cli.following import Followed, Following
+from weir.cli.following import Following
 from weir.cli.goal import Reached, closed, closing, waits_for_person
 from weir.cli.options import Asked
 from weir.cli.watching import Painter, current, stay
-from weir.runtime.resources import (
-    ACTION_REQUESTS,
-    LEASES,
-    MODEL_VERSIONS,
-    OPERATOR_LEASE,
-    ROLLOUTS,
-    KubeObject,
-)
+from weir.runtime.resources import ACTION_REQUESTS, ROLLOUTS, KubeObject
 from weir.view.model import RolloutInfo
 
 if TYPE_CHECKING:
@@ -102,18 +95,6 @@ async def create(cluster: Cluster, made: KubeObject) -> KubeObject:
     except ApiError as error:
         refused = told(error)
         raise CliError(str(refused), REFUSED if error.terminal else refused.code) from error
-
-
-def following(cluster: Cluster, request: KubeObject) -> Following:
-    """Follows a request and its Rollout."""
-    place, name = cluster.namespace, request["spec"]["rolloutRef"]["name"]
-    wanted = [
-        Followed(ROLLOUTS, place, name),
-        Followed(ACTION_REQUESTS, place, request["metadata"]["name"], optional=True),
-        Followed(MODEL_VERSIONS, place, optional=True),
-        Followed(LEASES, "", OPERATOR_LEASE, optional=True),
-    ]
-    return Following(cluster.client, wanted)
 
 
 async def result(

@@ -135,12 +135,15 @@ async def stay(
         await following.change(min(left, _TICK) - _SHORTEST)
 
 
-def follow(cluster: Cluster, name: str = "", *, everywhere: bool = False) -> Following:
-    """Follows one Rollout, or all of the namespace or the cluster, and what belongs to them."""
+def follow(cluster: Cluster, name: str = "", *, everywhere: bool = False, request: str = "") -> Following:
+    """Follows one Rollout, or all of the namespace or the cluster, and what belongs to them.
+
+    ``request``: of the ActionRequests only this one.
+    """
     namespace = "" if everywhere else cluster.namespace
     wanted = [
         Followed(ROLLOUTS, namespace, name),
-        Followed(ACTION_REQUESTS, namespace, optional=True),
+        Followed(ACTION_REQUESTS, namespace, request, optional=True),
         Followed(MODEL_VERSIONS, namespace, optional=True),
         Followed(LEASES, "", OPERATOR_LEASE, optional=True),
     ]

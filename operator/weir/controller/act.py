@@ -51,6 +51,10 @@ _REFUSED_SECONDS = 60.0
 """A write that the API server refused for its content is tried again after this time, or when its content changes."""
 
 
+SOON = 0.05
+"""Seconds after which a look is repeated that came too early for the watches."""
+
+
 class NotYet(Exception):
     """The watches have not shown our own last write to an object that must be written again; look again shortly."""
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from weir.api.action import Action
 from weir.api.actionrequest import ActionRequestSpec, ActionRequestStatus, action_digest
 from weir.api.base import parse_time, seconds
-from weir.controller.act import Actor
+from weir.controller.act import SOON, Actor
 from weir.controller.declarations import first_error
 from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import GRACE, answered_by, finished
@@ -25,9 +25,6 @@ from weir.runtime.telemetry import ReconcileScope
 
 _LAG = 5.0
 """Seconds that the watches may be behind, and that clocks may differ."""
-
-_SOON = 0.05
-"""Seconds after which a look is repeated that came too early for the watches."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class RequestReconciler:
             self._guard.forget(key)
             return None
         if self._guard.is_stale(key):
-            return _SOON
+            return SOON
         if request["metadata"].get("deletionTimestamp") or ROLLOUTS in self._missing():
             return None
         name = str((request["spec"].get("rolloutRef") or {}).get("name") or "")

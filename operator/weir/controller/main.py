@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from weir import __version__
-from weir.controller.act import Actor
+from weir.controller.act import SOON, Actor
 from weir.controller.actions import RequestReconciler
 from weir.controller.declarations import assessed_status, in_use, modelversion_status, serves, support_changes_in
 from weir.controller.guardrails import AdmissionProbe
@@ -206,7 +206,7 @@ class Process:
 
     async def _write_status(self, key: ObjectKey, obj: KubeObject, status: dict[str, object]) -> float | None:
         if self.guard.is_stale(key):
-            return 0.05
+            return SOON
         if (obj.get("status") or {}) != status:
             await self._actor.status(obj, status, key.resource)
         return None

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from weir.api.modelversion import ModelVersionSpec
 from weir.api.rolloutstatus import RolloutStatus
-from weir.controller.act import Actor, NotYet, Scene, write_problem
+from weir.controller.act import SOON, Actor, NotYet, Scene, write_problem
 from weir.controller.declarations import first_error
 from weir.controller.guardrails import PATIENCE, AdmissionProbe
 from weir.controller.memory import Memories, Memory, must_write
@@ -38,10 +38,6 @@ from weir.traffic.adapter import Seen, adapter_for
 from weir.workload.identity import pod_pattern
 
 _log = logging.getLogger(__name__)
-
-_SOON = 0.05
-"""Seconds after which a look is repeated that came too early for the watches."""
-
 
 _RETRY = 10.0
 """Seconds after which a look is repeated while a write of ours is in the way of something."""
@@ -92,7 +88,7 @@ class RolloutReconciler:
             self._forget(key)
             return None
         if self._guard.is_stale(key):
-            return _SOON
+            return SOON
         self._uids[key] = obj["metadata"]["uid"]
         try:
             view = view_of(obj)
@@ -118,7 +114,7 @@ class RolloutReconciler:
             with self._tracer.start_as_current_span("act"):
                 await self._act(Scene(view, obj, status, versions, seen, memory), key, decision, scope)
         except NotYet:
-            return _SOON
+            return SOON
         except NamespaceEnding:
             if not view.deleting:
                 raise
@@ -127,7 +123,7 @@ class RolloutReconciler:
             return None
         if memory.problems != problems:
             # What the API server said of this very write is to be decided upon and told, though nothing else changes.
-            return _SOON
+            return SOON
         again = self._next(key, decision, now)
         # What is refused or fought over is tried again, also by a Rollout that waits for nothing else.
         return min(again or _RETRY, _RETRY) if memory.problems else again

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from weir.api.base import seconds
 from weir.api.modelversion import ModelVersionSpec, version_digest
 from weir.api.rollout import RolloutSpec
+from weir.api.routematch import canonical_match
 from weir.lint.finding import Path
 from weir.lint.objects import LintedObject
 from weir.lint.structure import Flaw
@@ -169,7 +170,7 @@ def _claims(name: str, namespace: str, spec: RolloutSpec) -> dict[_Claim, Path]:
     gateway = spec.traffic.gateway
     if gateway is None or gateway.parent_refs is None:
         return {}
-    matches = [_canonical(match) for match in gateway.route_matches or [{}]]
+    matches = [canonical_match(match) for match in gateway.route_matches or [{}]]
     hosts: list[tuple[str, Path]] = [
         (host, ("spec", "traffic", "gateway", "hostnames", index)) for index, host in enumerate(gateway.hostnames or ())
     ]
@@ -179,12 +180,3 @@ def _claims(name: str, namespace: str, spec: RolloutSpec) -> dict[_Claim, Path]:
         for host, path in hosts or [("every hostname", ("spec", "traffic", "gateway"))]:
             claims[_Claim(f"{host} of Gateway {parent.name}", where)] = path
     return claims
-
-
-def _canonical(match: Mapping[str, Any]) -> dict[str, Any]:
-    """A match with the Gateway API's defaults, as the operator compares it."""
-    filled = {name: value for name, value in match.items() if value not in (None, [], {})}
-    filled["path"] = {"type": "PathPrefix", "value": "/", **(match.get("path") or {})}
-    for name in {"headers", "queryParams"} & filled.keys():
-        filled[name] = [{"type": "Exact", **item} for item in filled[name]]
-    return filled

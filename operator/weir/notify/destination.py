@@ -15,14 +15,14 @@ from weir.notify.metrics import NotifyMetrics
 from weir.notify.rate import TokenBucket
 from weir.notify.sender import Message, Refused, Sender, Undelivered
 from weir.runtime.clock import Clock
+from weir.runtime.queue import Backoff
 
 _log = logging.getLogger(__name__)
 
 MOST_WAITING = 500
 """Alerts that may wait; beyond them the oldest is dropped."""
 
-_FIRST_DELAY = 1.0
-_LONGEST_DELAY = 60.0
+_BACKOFF = Backoff(base=1.0, cap=60.0, jitter=0.5)
 _LONGEST_ASKED = 300.0
 """Seconds of Retry-After that are heeded at most."""
 
@@ -124,7 +124,7 @@ class Courier:
     async def _deliver(self, message: Message) -> str:
         """Tries until it arrives or time is up; returns the result."""
         name, began = self.destination.name, self._clock.monotonic()
-        patience, delay = seconds(self.destination.give_up_after), _FIRST_DELAY
+        patience, failures = seconds(self.destination.give_up_after), 0
         while True:
             try:
                 await self._sender.send(message)
@@ -142,9 +142,9 @@ class Courier:
                 return "failed"
             self._metrics.retries.labels(name).inc()
             _log.warning("a notification did not arrive, it is tried again", extra={"destination": name, "why": why})
-            wait = max(asked, delay * (0.5 + 0.5 * self._jitter()))
+            wait = max(asked, _BACKOFF.delay(failures, 1.0 - self._jitter()))
             await self._clock.sleep(min(wait, max(left, 0.1)))
-            delay = min(2 * delay, _LONGEST_DELAY)
+            failures += 1
 
     def _show(self) -> None:
         self._metrics.waiting.labels(self.destination.name).set(len(self.pending))

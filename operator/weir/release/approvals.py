@@ -216,12 +216,6 @@ def pass_by(turn: Turn, weight: int) -> None:
     turn.set(approvals=entries)
 
 
-def stand_down(turn: Turn) -> None:
-    """The release no longer stands before what it waited for: the wait and its deadline are over."""
-    entries = [_stated(entry.model_copy(update={"since": None, "deadline": None})) for entry in turn.status.approvals]
-    turn.set(approvals=entries)
-
-
 def awaited(turn: Turn) -> list[ApprovalStatus]:
     """Approvals that a running release waits for."""
     if turn.status.candidate is None or turn.status.ending is not None:

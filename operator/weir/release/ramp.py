@@ -147,7 +147,7 @@ def guard(turn: Turn, deadline: float) -> bool:
         return True
     weight = _allowed(turn, ramp, found, stage)
     if weight < stage.weight:
-        approvals.stand_down(turn)
+        turn.stand_down()
         _move(turn, stage, weight, deadline, _told(turn, ramp, found))
         return True
     if stage.ahead > weight:

@@ -277,6 +277,12 @@ class Turn:
         reached = f"{why}entering {stage.name}: {stage.weight} % of requests to {self._label}"
         self.note(phase, "StageEntered", reached, evidence=evidence, cause=cause)
 
+    def stand_down(self) -> None:
+        """The release no longer stands before what it waited for people: the wait and its deadline are over."""
+        idle = {"state": "Open", "since": None, "deadline": None}
+        waits = [a.model_copy(update=idle) if a.state == "Waiting" else a for a in self.status.approvals]
+        self.set(approvals=waits)
+
     def end(self, outcome: Outcome, reason: str, message: str, *, cause: Cause = WEIR) -> None:
         """Begins to end the release: traffic goes back to stable before anything else."""
         ending = Ending(
@@ -288,9 +294,8 @@ class Turn:
             request=cause.request,
             weight=self.status.weight,
         )
-        idle = {"state": "Open", "since": None, "deadline": None}
-        approvals = [a.model_copy(update=idle) if a.state == "Waiting" else a for a in self.status.approvals]
-        self.set(ending=ending, approvals=approvals, hold=None, force=None, skip=None, deadline=None)
+        self.set(ending=ending, hold=None, force=None, skip=None, deadline=None)
+        self.stand_down()
         candidate = self.status.candidate
         if outcome in STICKY and candidate is not None and not self.status.restoring:
             failed = FailedRevision(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from weir.api.routematch import canonical_match
 from weir.runtime.resources import KubeObject
 from weir.traffic.adapter import Backend
 
 VERSION_HEADER = "x-weir-version"
 """Request header by which a server sees which version a request was routed to."""
-_EVERY_PATH = {"type": "PathPrefix", "value": "/"}
 
 
 def weighted_rule(
@@ -47,17 +47,8 @@ def same_rules(left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[str, A
 
 def _canonical_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
     filled = {name: value for name, value in rule.items() if value not in (None, [], {})}
-    filled["matches"] = [_canonical_match(match) for match in rule.get("matches") or [{}]]
+    filled["matches"] = [canonical_match(match) for match in rule.get("matches") or [{}]]
     filled["backendRefs"] = [_canonical_backend(backend) for backend in rule.get("backendRefs") or []]
-    return filled
-
-
-def _canonical_match(match: Mapping[str, Any]) -> dict[str, Any]:
-    filled = {name: value for name, value in match.items() if value not in (None, [], {})}
-    filled["path"] = {**_EVERY_PATH, **(match.get("path") or {})}
-    for name in ("headers", "queryParams"):
-        if filled.get(name):
-            filled[name] = [{"type": "Exact", **item} for item in filled[name]]
     return filled
 
 
