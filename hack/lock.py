@@ -25,11 +25,14 @@ def uv() -> Path:
 
 
 def main() -> None:
-    """Writes requirements/run.txt, and requirements/dev.txt on top of the same pins."""
-    compile_ = [str(uv()), "pip", "compile", "--quiet", *OPTIONS, "pyproject.toml"]
-    run, dev = "requirements/run.txt", "requirements/dev.txt"
+    """Writes requirements/run.txt, and requirements/check.txt and dev.txt on top of the same pins, requirements/reference.txt alone."""
+    resolve = [str(uv()), "pip", "compile", "--quiet", *OPTIONS]
+    compile_ = [*resolve, "pyproject.toml"]
+    run, check, dev = "requirements/run.txt", "requirements/check.txt", "requirements/dev.txt"
     subprocess.run([*compile_, "-o", run], check=True, cwd=ROOT)
-    subprocess.run([*compile_, "--group", "dev", "-c", run, "-o", dev], check=True, cwd=ROOT)
+    subprocess.run([*compile_, "--extra", "check", "-c", run, "-o", check], check=True, cwd=ROOT)
+    subprocess.run([*compile_, "--group", "dev", "-c", check, "-o", dev], check=True, cwd=ROOT)
+    subprocess.run([*resolve, "--group", "reference", "-o", "requirements/reference.txt"], check=True, cwd=ROOT)
 
 
 if __name__ == "__main__":
