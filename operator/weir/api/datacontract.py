@@ -12,14 +12,17 @@ from weir.api.base import (
     AnyObject,
     ApiModel,
     Condition,
+    Count,
     Digest,
     Duration,
     Label,
     LocalRef,
     MapByName,
     MapByType,
+    Message,
     Name,
     Number,
+    OptionalDuration,
     Ratio,
     Rule,
     ShortText,
@@ -31,7 +34,6 @@ MapByProperty: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-
 Set: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 PropertyPath = Annotated[str, Field(min_length=1, max_length=253)]
 Cel = Annotated[str, Field(min_length=1, max_length=2048)]
-Distance = Literal["PSI", "JensenShannon", "LInfinity", "KolmogorovSmirnov", "Wasserstein"]
 
 ODCS_RULES: tuple[Rule, ...] = (
     Rule(
@@ -93,11 +95,25 @@ class ConfigMapKey(ApiModel):
     key: ShortText = Field(default="contract.yaml", description="key that holds the document.")
 
 
+class GitFile(ApiModel):
+    """A file of a Git repository, read over HTTPS."""
+
+    url: Annotated[
+        str,
+        Field(min_length=1, max_length=1024, pattern=r"^https://[^ ]+$"),
+    ] = Field(description="url of the repository, such as https://git.example/data/contracts.git.")
+    revision: ShortText = Field(default="HEAD", description="revision: branch, tag or commit.")
+    path: Annotated[str, Field(min_length=1, max_length=1024)] = Field(description="path of the file in it.")
+
+
 class Source(ApiModel):
     """Where a document is that is too large to be written inline."""
 
     rules: ClassVar[Sequence[Rule]] = (
-        Rule("has(self.configMapRef) != has(self.oci)", "set exactly one of `configMapRef` and `oci`"),
+        Rule(
+            "[has(self.configMapRef), has(self.oci), has(self.git)].filter(x, x).size() == 1",
+            "set exactly one of `configMapRef`, `oci` and `git`",
+        ),
         Rule(
             "!has(self.oci) || self.oci.startsWith('oci://')",
             "`oci` must start with oci://, such as oci://registry.example/contracts/orders:1.0.0",
@@ -106,6 +122,7 @@ class Source(ApiModel):
     )
     config_map_ref: ConfigMapKey | None = Field(default=None, description="configMapRef that holds the document.")
     oci: Text | None = Field(default=None, description="oci: artifact that holds the document.")
+    git: GitFile | None = Field(default=None, description="git: file that holds the document.")
     digest: Digest = Field(description="digest that the document's bytes must have.")
 
 
@@ -126,26 +143,29 @@ class Sampling(ApiModel):
 
 
 class Engine(ApiModel):
-    """What executes the checks."""
+    """What executes the checks: DuckDB in the pod for files, else the engine that holds the data."""
 
-    rules: ClassVar[Sequence[Rule]] = (
-        Rule(
-            "self.type != 'Custom' || has(self.image)",
-            "`image` is required by the engine type Custom",
-            field_path=".image",
-            reason="FieldValueRequired",
-        ),
+    image: Text | None = Field(
+        default=None, description="image that runs the checks; by default Weir's own, with DuckDB and PostgreSQL."
     )
-    type: Literal["DuckDB", "DataContractCLI", "Custom"] = Field(
-        default="DuckDB", description="type: DuckDB, DataContractCLI or Custom (your image)."
-    )
-    image: Text | None = Field(default=None, description="image that runs the checks; by default Weir's own.")
     resources: AnyObject | None = Field(default=None, description="resources of the container, as in a pod.")
     timeout: Duration = Field(default="30m", description="timeout of one run of all checks.")
     service_account_name: Name | None = Field(
-        default=None, description="serviceAccountName of the pod that runs the checks."
+        default=None, description="serviceAccountName of the pod that runs the checks, for access to its data."
     )
     sampling: Sampling | None = Field(default=None, description="sampling of rows; without it every row counts.")
+    exact: bool = Field(default=False, description="exact: count distinct values exactly, which needs more memory.")
+    failing_samples: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=0,
+        description="failingSamples: values to show of each failed rule; none by default, since they may be personal. "
+        "Properties with a classification are never shown.",
+    )
+
+
+class Volume(ApiModel):
+    """A claim in the same namespace, mounted read-only; paths of the server are looked up under it and nowhere else."""
+
+    claim_name: Name = Field(description="claimName of the PersistentVolumeClaim.")
 
 
 class Server(ApiModel):
@@ -154,8 +174,13 @@ class Server(ApiModel):
     name: Label = Field(description="name of the server here.")
     odcs_server: ShortText = Field(description="odcsServer: name under `servers` of the document.")
     environment: Label | None = Field(default=None, description="environment that the server belongs to.")
-    secret_ref: LocalRef | None = Field(default=None, description="secretRef: Secret with the credentials.")
-    partition: Text | None = Field(default=None, description="partition filter, such as \"dt = '{{date}}'\".")
+    secret_ref: LocalRef | None = Field(
+        default=None, description="secretRef: Secret whose keys become environment variables of the check."
+    )
+    volume: Volume | None = Field(default=None, description="volume that holds the files of a server of type local.")
+    partition: Text | None = Field(
+        default=None, description="partition: SQL condition that limits the rows, such as \"dt = '{{date}}'\"."
+    )
 
 
 class Schedule(ApiModel):
@@ -191,55 +216,78 @@ class Freshness(ApiModel):
     fail_after: Duration = Field(description="failAfter this age the check fails.")
 
 
-class Drift(ApiModel):
-    """A bound on how far a property's distribution may move."""
+class Reference(ApiModel):
+    """Where the reference profile of the data comes from."""
 
     rules: ClassVar[Sequence[Rule]] = (
+        Rule("has(self.server) != has(self.configMapRef)", "set exactly one of `server` and `configMapRef`"),
+    )
+    server: Label | None = Field(
+        default=None, description="server that holds the training snapshot; it is profiled once for every revision."
+    )
+    config_map_ref: ConfigMapKey | None = Field(
+        default=None, description="configMapRef that holds a profile, as `kubectl weir contract profile` writes it."
+    )
+
+
+class Live(ApiModel):
+    """Distributions that model servers count themselves, as a Prometheus histogram."""
+
+    metric: Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$", max_length=128)] = Field(
+        default="weir_feature_value",
+        description="metric: histogram with the label `property` and the reference profile's edges as buckets.",
+    )
+    interval: Duration = Field(default="1m", description="interval between two looks.")
+
+
+class Drift(ApiModel):
+    """How far a property's distribution may be from the reference."""
+
+    rules: ClassVar[Sequence[Rule]] = (
+        Rule("double(self.tolerance) > 0.0", "`tolerance` must be more than 0", field_path=".tolerance"),
         Rule(
-            "(self.baseline == 'Reference') == has(self.reference)",
-            "`reference` is required by the baseline Reference and by no other",
-            field_path=".reference",
-        ),
-        Rule(
-            "!has(self.warn) || double(self.warn) < double(self.fail)",
-            "`warn` must be less than `fail`",
-            field_path=".warn",
+            "double(self.alpha) > 0.0 && double(self.alpha) <= 0.5",
+            "`alpha` must be more than 0 and at most '0.5'",
+            field_path=".alpha",
         ),
     )
     name: Label = Field(description="name of the check.")
     property: PropertyPath = Field(description="property (OBJECT.PROPERTY) to watch.")
-    method: Distance = Field(
-        default="PSI",
-        description="method: PSI, JensenShannon, LInfinity, KolmogorovSmirnov or Wasserstein distance.",
+    tolerance: Ratio = Field(
+        default=Decimal("0.1"),
+        description="tolerance: total variation distance (0-1) that is tolerated: the share of rows that would have to "
+        "be others for the distributions to be equal.",
     )
-    baseline: Literal["TrainedOn", "PreviousSpan", "Reference"] = Field(
-        default="TrainedOn", description="baseline to compare with: the training data, the span before, or a reference."
-    )
-    reference: ShortText | None = Field(default=None, description="reference: snapshot that is the baseline.")
-    bins: Annotated[int, Field(ge=2, le=1000)] = Field(default=20, description="bins of the quantile histogram.")
-    warn: Number | None = Field(default=None, description="warn from this distance on.")
-    fail: Number = Field(description="fail from this distance on.")
+    alpha: Ratio = Field(default=Decimal("0.01"), description="alpha: chance of a false alarm.")
     min_samples: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
         default=1000, description="minSamples for a verdict; with fewer it is Unknown."
     )
-    window: Duration = Field(default="24h", description="window of data that is compared.")
+    source: Literal["Checks", "Live"] = Field(
+        default="Checks", description="source: profiles of the checks, or what model servers count (`live`)."
+    )
 
 
 class ProfileParity(ApiModel):
     """A bound on the distance between a property's distributions in training and serving."""
 
     property: PropertyPath = Field(description="property (OBJECT.PROPERTY) to compare.")
-    method: Distance = Field(default="JensenShannon", description="method of the distance.")
-    fail: Number = Field(description="fail from this distance on.")
+    tolerance: Ratio = Field(default=Decimal("0.1"), description="tolerance: total variation distance (0-1).")
 
 
 class RowReplay(ApiModel):
-    """Computes features for the same rows on both paths and compares them."""
+    """Compares the features of the same rows as both sides have computed them."""
 
-    sample: Annotated[int, Field(ge=1, le=10_000_000)] = Field(description="sample: rows to compare.")
-    join_key: PropertyPath = Field(description="joinKey: property that finds the same row on both sides.")
+    object: ShortText = Field(description="object: table of the document.")
+    join_key: Annotated[list[ShortText], Field(min_length=1, max_length=8, json_schema_extra=Set)] = Field(
+        description="joinKey: properties that find the same row on both sides."
+    )
+    properties: Annotated[list[ShortText], Field(max_length=256, json_schema_extra=Set)] | None = Field(
+        default=None, description="properties to compare; all by default."
+    )
     tolerance: Number = Field(default=Decimal(0), description="tolerance: largest difference of equal numbers.")
-    max_mismatch_ratio: Ratio = Field(description="maxMismatchRatio: share of rows (0-1) that may differ.")
+    max_mismatch_ratio: Ratio = Field(
+        default=Decimal(0), description="maxMismatchRatio: share of rows (0-1) that may differ."
+    )
 
 
 class Parity(ApiModel):
@@ -251,12 +299,32 @@ class Parity(ApiModel):
             "set at least one of `profile` and `rowReplay`",
             reason="FieldValueRequired",
         ),
+        Rule("self.training != self.serving", "`training` and `serving` must be two servers", field_path=".serving"),
     )
-    against: LocalRef = Field(description="against: DataContract of the other side.")
+    training: Label = Field(description="training: server with the features as training saw them.")
+    serving: Label = Field(description="serving: server with the features as serving saw them.")
     profile: (
         Annotated[list[ProfileParity], Field(min_length=1, max_length=128, json_schema_extra=MapByProperty)] | None
     ) = Field(default=None, description="profile: distributions to compare.")
     row_replay: RowReplay | None = Field(default=None, description="rowReplay: rows to compare.")
+
+
+class Leakage(ApiModel):
+    """Rows of the training data that the evaluation or serving data must not hold."""
+
+    rules: ClassVar[Sequence[Rule]] = (
+        Rule("self.training != self.other", "`training` and `other` must be two servers", field_path=".other"),
+    )
+    name: Label = Field(description="name of the check.")
+    object: ShortText = Field(description="object: table of the document.")
+    training: Label = Field(description="training: server with the training snapshot.")
+    other: Label = Field(description="other: server with the evaluation or serving data.")
+    key: Annotated[list[ShortText], Field(max_length=256, json_schema_extra=Set)] | None = Field(
+        default=None, description="key: properties that make two rows the same; all by default."
+    )
+    max_shared_ratio: Ratio = Field(
+        default=Decimal(0), description="maxSharedRatio: share of the other data's rows (0-1) that training may hold."
+    )
 
 
 class Embedding(ApiModel):
@@ -332,14 +400,23 @@ class Compatibility(ApiModel):
     )
 
 
-class Enforcement(ApiModel):
-    """What a verdict does to Rollouts of the versions that use the contract."""
+OnFail = Literal["BlockPromotion", "Pause", "Rollback", "Warn"]
 
-    on_fail: Literal["BlockPromotion", "PauseRollout", "Rollback", "WarnOnly"] = Field(
-        default="BlockPromotion", description="onFail: policy when a check failed."
-    )
-    on_unknown: Literal["BlockPromotion", "WarnOnly"] = Field(
+
+class Enforcement(ApiModel):
+    """What a verdict does to Rollouts of the versions that use the contract.
+
+    BlockPromotion holds the release where it is while its deadlines go on, Pause stops its clock too, Rollback puts
+    traffic back after ``grace``, Warn only tells.
+    """
+
+    on_fail: OnFail = Field(default="BlockPromotion", description="onFail: policy when a check failed.")
+    on_unknown: Literal["BlockPromotion", "Warn"] = Field(
         default="BlockPromotion", description="onUnknown: policy without a current verdict."
+    )
+    on_drift: OnFail = Field(default="Warn", description="onDrift: policy when data drifts beyond its tolerance.")
+    grace: OptionalDuration = Field(
+        default="0s", description="grace: time that a failure is held before Rollback, in which it may be repaired."
     )
 
 
@@ -356,6 +433,20 @@ class DataContractSpec(ApiModel):
             "has(self.environments) && self.environments.exists(e, e.name == s.environment))",
             "`environment` of a server must be the name of one of `environments`",
             field_path=".servers",
+        ),
+        Rule(
+            "!has(self.drift) || has(self.reference)",
+            "`drift` needs `reference`: the profile that the data is compared with",
+            field_path=".drift",
+            reason="FieldValueRequired",
+        ),
+        Rule(
+            "!has(oldSelf.odcs) || !has(self.odcs) || !has(self.odcs.version) || !has(oldSelf.odcs.version) || "
+            "self.odcs.version != oldSelf.odcs.version || has(self.semantics) == has(oldSelf.semantics) && "
+            "(!has(self.semantics) || self.semantics == oldSelf.semantics)",
+            "`semantics` belong to the version of the contract: raise `odcs.version` together with the change",
+            field_path=".semantics",
+            reason="FieldValueForbidden",
         ),
     )
     odcs: Odcs | None = Field(
@@ -378,7 +469,12 @@ class DataContractSpec(ApiModel):
     drift: Annotated[list[Drift], Field(max_length=128, json_schema_extra=MapByName)] | None = Field(
         default=None, description="drift: bounds on the change of distributions."
     )
+    reference: Reference | None = Field(default=None, description="reference: profile that drift is measured from.")
+    live: Live = Field(default_factory=Live, description="live: where model servers show their distributions.")
     parity: Parity | None = Field(default=None, description="parity of training and serving.")
+    leakage: Annotated[list[Leakage], Field(max_length=16, json_schema_extra=MapByName)] | None = Field(
+        default=None, description="leakage: data that must not hold rows of the training data."
+    )
     semantics: Annotated[list[Semantics], Field(max_length=256, json_schema_extra=MapByProperty)] | None = Field(
         default=None, description="semantics of properties."
     )
@@ -391,10 +487,92 @@ class DataContractSpec(ApiModel):
     enforcement: Enforcement = Field(default_factory=Enforcement, description="enforcement of verdicts.")
 
 
+CheckVerdict = Literal["Pass", "Warn", "Fail", "Unknown"]
+
+
+class ServerCheck(ApiModel):
+    """The last finished check of one server, or the one that runs."""
+
+    name: Label = Field(description="name of the server.")
+    check: Name = Field(description="check: the ContractCheck.")
+    verdict: CheckVerdict = Field(description="verdict: Pass, Warn, Fail or Unknown.")
+    reason: ShortText = Field(default="", description="reason in one CamelCase word.")
+    message: Message = Field(default="", description="message: the first problem.")
+    digest: Digest | None = Field(default=None, description="digest of the contract that was checked.")
+    finished_at: Time | None = Field(default=None, description="finishedAt: when it was decided.")
+    passed: Count = Field(default=0, description="passed rules.")
+    warned: Count = Field(default=0, description="warned: rules that failed with the severity Warning.")
+    failed: Count = Field(default=0, description="failed rules.")
+    unknown: Count = Field(default=0, description="unknown: rules that could not be checked.")
+
+
+class DriftStatus(ApiModel):
+    """How far one property is from the reference, as one series of data shows."""
+
+    key: ShortText = Field(description="key: NAME of the drift check, with /VERSION where a version's pods counted.")
+    verdict: CheckVerdict = Field(description="verdict: Pass, Fail or Unknown.")
+    samples: Count = Field(default=0, description="samples seen since the last verdict turned.")
+    total_variation: Number | None = Field(default=None, description="totalVariation distance (0-1).")
+    psi: Number | None = Field(default=None, description="psi: population stability index, for people.")
+    jensen_shannon: Number | None = Field(default=None, description="jensenShannon distance, for people.")
+    kolmogorov_smirnov: Number | None = Field(default=None, description="kolmogorovSmirnov distance, for people.")
+    since: Time | None = Field(default=None, description="since when the verdict is this one.")
+    at: Time | None = Field(default=None, description="at: the last look.")
+    source: ShortText = Field(default="", description="source: the ContractCheck that was counted last.")
+    state: Annotated[str, Field(max_length=8192)] = Field(
+        default="", description="state of the sequential test, so that a restart changes nothing."
+    )
+    message: Message = Field(default="", description="message, for people.")
+
+
+class CompatibilityStatus(ApiModel):
+    """Whether the contract fits a version that uses it."""
+
+    version: Name = Field(description="version: the ModelVersion.")
+    verdict: CheckVerdict = Field(description="verdict: Pass, Warn, Fail or Unknown.")
+    rule: ShortText = Field(default="", description="rule of the first problem, such as R6.")
+    message: Message = Field(default="", description="message: the first problem.")
+
+
+class ReferenceStatus(ApiModel):
+    """The reference profile in use."""
+
+    config_map: Name = Field(description="configMap that holds it.")
+    digest: Digest = Field(description="digest of the profile.")
+    rows: Count = Field(description="rows that it was made of.")
+
+
 class DataContractStatus(ApiModel):
     """What Weir knows of the contract."""
 
     observed_generation: int | None = Field(default=None, description="observedGeneration of the spec.")
+    digest: Digest | None = Field(
+        default=None, description="digest of the document and its semantics; pin it as NAME@DIGEST."
+    )
+    revision: Name | None = Field(default=None, description="revision: ControllerRevision that keeps it.")
+    contract_id: ShortText = Field(default="", description="contractId of the document.")
+    version: ShortText = Field(default="", description="version of the document.")
+    standard: ShortText = Field(default="", description="standard: apiVersion of the document.")
+    verdict: CheckVerdict | None = Field(default=None, description="verdict: the worst of all checks.")
+    checks: Annotated[list[ServerCheck], Field(max_length=16, json_schema_extra=MapByName)] = Field(
+        default_factory=list, description="checks: the last result of every server."
+    )
+    next_check_at: Time | None = Field(default=None, description="nextCheckAt: when the schedule checks next.")
+    checked_slot: Time | None = Field(default=None, description="checkedSlot: time of the schedule served last.")
+    reference: ReferenceStatus | None = Field(default=None, description="reference profile in use.")
+    drift: Annotated[
+        list[DriftStatus],
+        Field(
+            max_length=256,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["key"]},
+        ),
+    ] = Field(default_factory=list, description="drift: where every series stands.")
+    used_by: Annotated[list[Name], Field(max_length=64)] = Field(
+        default_factory=list, description="usedBy: ModelVersions that name the contract."
+    )
+    compatibility: Annotated[list[CompatibilityStatus], Field(max_length=20)] = Field(
+        default_factory=list, description="compatibility with the versions in use."
+    )
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=MapByType)] = Field(
-        default_factory=list, description="conditions: Accepted."
+        default_factory=list, description="conditions: Ready, Accepted, Compatible, DataValid, DriftFree."
     )

@@ -1,4 +1,4 @@
-"""The six kinds: names, models, printer columns; everything that a CRD says beside the schema."""
+"""The seven kinds: names, models, printer columns; everything that a CRD says beside the schema."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from weir.api import GROUP
 from weir.api.actionrequest import ActionRequestSpec, ActionRequestStatus
 from weir.api.agentpolicy import AgentPolicySpec, AgentPolicyStatus
 from weir.api.base import ApiModel, Rule
+from weir.api.contractcheck import ContractCheckSpec, ContractCheckStatus
 from weir.api.datacontract import DataContractSpec, DataContractStatus
 from weir.api.modelversion import ModelVersionSpec, ModelVersionStatus
 from weir.api.rollout import RolloutSpec
@@ -156,12 +157,33 @@ DATA_CONTRACT = Kind(
     spec=DataContractSpec,
     status=DataContractStatus,
     columns=(
-        Column("Contract", ".spec.odcs.id", "Identifier of the contract."),
-        Column("Version", ".spec.odcs.version", "Version of the contract."),
-        Column("Accepted", condition_path("Accepted"), "Whether the contract is consistent."),
-        Column("Reason", '.status.conditions[?(@.type=="Accepted")].reason', "Why.", wide=True),
+        Column("Contract", ".status.contractId", "Identifier of the contract."),
+        Column("Version", ".status.version", "Version of the contract."),
+        Column("Verdict", ".status.verdict", "Worst verdict of all checks."),
+        Column("Compatible", condition_path("Compatible"), "Whether it fits the versions in use."),
+        Column("Drift Free", condition_path("DriftFree"), "Whether the data is like the reference."),
+        Column("Ready", condition_path("Ready"), "Whether nothing is wrong."),
+        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', "Why.", wide=True),
+        Column("Digest", ".status.digest", "Digest to pin.", wide=True),
         AGE,
     ),
+)
+
+CONTRACT_CHECK = Kind(
+    name="ContractCheck",
+    plural="contractchecks",
+    short_name="ccheck",
+    description="ContractCheck is one check of a DataContract on real data and its result.",
+    spec=ContractCheckSpec,
+    status=ContractCheckStatus,
+    columns=(
+        Column("Contract", ".spec.contractRef.name", "DataContract that is checked."),
+        Column("Purpose", ".spec.purpose", "Who wants to know."),
+        Column("Verdict", ".status.verdict", "Worst verdict of all rules; empty while it runs."),
+        Column("Message", ".status.message", "The first problem."),
+        AGE,
+    ),
+    selectable=(".spec.contractRef.name",),
 )
 
 AGENT_POLICY = Kind(
@@ -180,4 +202,12 @@ AGENT_POLICY = Kind(
     ),
 )
 
-KINDS: tuple[Kind, ...] = (MODEL_VERSION, ROLLOUT, ROLLOUT_RECORD, ACTION_REQUEST, DATA_CONTRACT, AGENT_POLICY)
+KINDS: tuple[Kind, ...] = (
+    MODEL_VERSION,
+    ROLLOUT,
+    ROLLOUT_RECORD,
+    ACTION_REQUEST,
+    DATA_CONTRACT,
+    CONTRACT_CHECK,
+    AGENT_POLICY,
+)

@@ -164,13 +164,31 @@ class Provenance(ApiModel):
     )
 
 
-class VersionContracts(ApiModel):
-    """DataContracts that the version takes part in."""
+ContractPin = Annotated[
+    str,
+    Field(max_length=330, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(@sha256:[0-9a-f]{64})?$"),
+]
+"""NAME or NAME@DIGEST of a DataContract; without a digest the revision counts that is current when Weir first looks."""
 
-    request: Name | None = Field(default=None, description="request: DataContract of the requests.")
-    response: Name | None = Field(default=None, description="response: DataContract of the answers.")
-    trained_on: Annotated[list[Name], Field(max_length=32)] | None = Field(
+
+class VersionContracts(ApiModel):
+    """DataContracts that the version takes part in, each NAME or NAME@DIGEST (`kubectl weir contract explain`)."""
+
+    request: ContractPin | None = Field(default=None, description="request: DataContract of the requests.")
+    response: ContractPin | None = Field(default=None, description="response: DataContract of the answers.")
+    trained_on: Annotated[list[ContractPin], Field(max_length=32)] | None = Field(
         default=None, description="trainedOn: DataContracts of the training data."
+    )
+    served_from: Annotated[list[Name], Field(max_length=32)] | None = Field(
+        default=None,
+        description="servedFrom: DataContracts of the data that feeds the version while it serves; those of trainedOn "
+        "by default. Their current revision counts.",
+    )
+    uses: Annotated[list[ShortText], Field(max_length=1024)] | None = Field(
+        default=None, description="uses: properties (OBJECT.PROPERTY) that the version reads; all by default."
+    )
+    imputed: Annotated[list[ShortText], Field(max_length=1024)] | None = Field(
+        default=None, description="imputed: properties that the version can do without, having a default for them."
     )
 
 
@@ -239,6 +257,14 @@ class ModelVersionSpec(ApiModel):
         return self.runtime.model_name or self.model
 
 
+class ContractInUse(ApiModel):
+    """The revision of a DataContract that a version is bound to."""
+
+    role: Literal["Request", "Response", "TrainedOn"] = Field(description="role: Request, Response or TrainedOn.")
+    name: Name = Field(description="name of the DataContract.")
+    digest: Digest = Field(description="digest of the revision.")
+
+
 class ModelVersionStatus(ApiModel):
     """What Weir knows of the version."""
 
@@ -249,6 +275,9 @@ class ModelVersionStatus(ApiModel):
     )
     served_by: Annotated[list[Name], Field(max_length=64)] | None = Field(
         default=None, description="servedBy: Rollouts that use it as stable, candidate or warm fallback."
+    )
+    contracts: Annotated[list[ContractInUse], Field(max_length=66)] = Field(
+        default_factory=list, description="contracts: the revisions that the version is bound to."
     )
     conditions: Annotated[
         list[Condition],

@@ -270,6 +270,14 @@ class ErrorBudget(ApiModel):
     )
 
 
+class ContractPolicy(ApiModel):
+    """What DataContracts of the versions may do to releases of this Rollout."""
+
+    mode: Literal["Enforce", "Warn", "Ignore"] = Field(
+        default="Enforce", description="mode: Enforce what the contracts say, only Warn, or Ignore them."
+    )
+
+
 class RolloutSpec(ApiModel):
     """What should serve and how it may get there. A release changes only `versionRef`."""
 
@@ -331,6 +339,9 @@ class RolloutSpec(ApiModel):
     )
     approvals: Annotated[list[Approval], Field(max_length=8)] = Field(
         default_factory=list, description="approvals that a release needs from people on its way."
+    )
+    contracts: ContractPolicy = Field(
+        default_factory=ContractPolicy, description="contracts: what DataContracts of the versions may do to releases."
     )
     metrics: Metrics = Field(default_factory=Metrics, description="metrics: where evidence comes from.")
     rollback: Rollback = Field(

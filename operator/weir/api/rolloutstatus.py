@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -285,6 +285,28 @@ class ReleaseSummary(ApiModel):
     )
 
 
+class ContractFindingStatus(ApiModel):
+    """One thing that a DataContract says against the release."""
+
+    contract: ShortText = Field(description="contract: the DataContract.")
+    rule: ShortText = Field(description="rule: R1 to R10, Check, Drift, Metadata or Document.")
+    verdict: Verdict = Field(description="verdict: Fail, or NoData where nothing is known.")
+    effect: Literal["BlockPromotion", "Pause", "Rollback", "RequireApproval", "Warn"] = Field(
+        description="effect on the release."
+    )
+    since: Time = Field(description="since when it is so.")
+    message: Message = Field(default="", description="message: what is wrong, and the way out.")
+
+
+class ContractsStatus(ApiModel):
+    """What the DataContracts of the versions say of the release."""
+
+    verdict: Verdict = Field(description="verdict: Pass, Fail or NoData.")
+    findings: Annotated[list[ContractFindingStatus], Field(max_length=20)] = Field(
+        default_factory=list, description="findings against the release, worst first."
+    )
+
+
 class RolloutStatus(ApiModel):
     """What the Rollout is doing and what it must not forget."""
 
@@ -309,6 +331,14 @@ class RolloutStatus(ApiModel):
     budget: BudgetStatus | None = Field(default=None, description="budget: error budget of the whole service.")
     noise: Annotated[list[GateNoise], Field(max_length=64)] = Field(
         default_factory=list, description="noise measured on stable's pods, kept for the next release."
+    )
+    contracts: ContractsStatus | None = Field(
+        default=None, description="contracts: what the DataContracts of the versions say of the release."
+    )
+    rollbackable: bool | None = Field(
+        default=None,
+        description="rollbackable: whether the version before still fits the data and its clients; empty where no "
+        "contract tells.",
     )
     hold: Hold | None = Field(default=None, description="hold: why the release does not move.")
     approvals: Annotated[list[ApprovalStatus], Field(max_length=8, json_schema_extra=MapByName)] = Field(

@@ -1,0 +1,1 @@
+"""What runs as a Kubernetes Job, in a pod of its own, away from the operator."""
