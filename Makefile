@@ -93,3 +93,10 @@ decisions: ## Simulate how often gates decide rightly, beside what other tools d
 .PHONY: judging
 judging: ## Measure what judging a thousand releases costs
 	@$(RUN) -m benchmarks.judging
+
+.PHONY: benchmarks-contracts
+benchmarks-contracts: tools ## Measure contracts: documents, compatibility, drift, and a check of 10 million rows
+	@$(RUN) -m benchmarks.contract_documents
+	@$(RUN) -m benchmarks.contract_compatibility
+	@$(RUN) -m benchmarks.drift --runs 300
+	@$(RUN) -m benchmarks.contract_checks

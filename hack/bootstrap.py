@@ -44,25 +44,30 @@ def ensure_venv_module() -> None:
     subprocess.run(command, check=True, stdout=sys.stderr, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
 
 
-def main() -> None:
-    """Makes the environment if it is not there, and prints its Python."""
-    if sys.version_info < (3, 11):  # noqa: UP036 - this is what tells people so
-        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: make PYTHON=python3.11 ...")
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
-    home = cache() / f"venv-{sys.version_info.major}.{sys.version_info.minor}-{digest}"
+def environment(name: str, lock: Path) -> Path:
+    """The Python of the environment with what the lock file names; makes it if it is not there."""
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    home = cache() / f"{name}-{sys.version_info.major}.{sys.version_info.minor}-{digest}"
     python = home / "bin" / "python"
     done = home / ".complete"
     if not done.exists():
         ensure_venv_module()
         started = time.monotonic()
-        say(f"installing what tests and tools need into {home}")
+        say(f"installing {lock.relative_to(ROOT)} into {home}")
         shutil.rmtree(home, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, stdout=sys.stderr)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(LOCK)]
+        install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock)]
         subprocess.run(install, check=True, stdout=sys.stderr)
         done.touch()
         say(f"done in {time.monotonic() - started:.0f} s")
-    print(python)
+    return python
+
+
+def main() -> None:
+    """Makes the environment if it is not there, and prints its Python."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - this is what tells people so
+        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: make PYTHON=python3.11 ...")
+    print(environment("venv", LOCK))
 
 
 if __name__ == "__main__":

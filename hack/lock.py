@@ -25,7 +25,7 @@ def uv() -> Path:
 
 
 def main() -> None:
-    """Writes requirements/run.txt, and requirements/check.txt and dev.txt on top of the same pins, requirements/reference.txt alone."""
+    """Writes requirements/run.txt, check.txt and dev.txt on top of the same pins, and reference.txt by itself."""
     resolve = [str(uv()), "pip", "compile", "--quiet", *OPTIONS]
     compile_ = [*resolve, "pyproject.toml"]
     run, check, dev = "requirements/run.txt", "requirements/check.txt", "requirements/dev.txt"

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -26,6 +26,16 @@ from .settings import Settings, log, read_settings
 from .tally import NO_VERSION, Outcome, Tally
 from .telemetry import BUCKETS
 
+Inputs = Literal["heldout", "brighter", "inverted"]
+BRIGHTEST, BRIGHTER = 16, 4
+
+
+def changed(pixels: list[int], inputs: Inputs) -> list[int]:
+    """Return the image as a changed camera would send it; the digit that it shows stays the same."""
+    if inputs == "brighter":
+        return [min(BRIGHTEST, pixel + BRIGHTER) for pixel in pixels]
+    return [BRIGHTEST - pixel for pixel in pixels] if inputs == "inverted" else pixels
+
 
 class LoadSettings(Settings):
     """Where to send what. `target_url` is the gateway, `host_header` the hostname that its route matches."""
@@ -38,6 +48,7 @@ class LoadSettings(Settings):
         default=1.0, ge=1, le=1000, description="mean number of requests due at once; 1: evenly spaced"
     )
     heldout_path: Path = Path("/models/heldout.safetensors")
+    inputs: Inputs = Field(default="heldout", description="what becomes of the held-out rows; see POST /inputs")
     feedback_share: float = Field(default=0.5, ge=0, le=1, description="ratio of answers that get their true label")
     feedback_delay_seconds: float = Field(default=2.0, ge=0)
     timeout_seconds: float = Field(default=10.0, gt=0)
@@ -66,6 +77,7 @@ class LoadGenerator:
         self._settings = settings
         self._labels: list[int] = rows.labels.tolist()
         self._pixels: list[list[int]] = rows.pixels.tolist()
+        self._inputs: Inputs = settings.inputs
         self._random = random.Random(settings.seed)
         self._run = uuid.uuid4().hex[:8]
         self._number = 0
@@ -81,11 +93,12 @@ class LoadGenerator:
         self._duration = Histogram("load_request_seconds", text, buckets=BUCKETS, registry=self._registry)
 
     def create_app(self) -> web.Application:
-        """Return the control application: GET /metrics, GET /summary, POST /reset."""
+        """Return the control application: GET /metrics, GET /summary, POST /reset, POST /inputs/{inputs}."""
         app = web.Application()
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/summary", self._get_summary)
         app.router.add_post("/reset", self._post_reset)
+        app.router.add_post(f"/inputs/{{inputs:{'|'.join(get_args(Inputs))}}}", self._post_inputs)
         return app
 
     def summary(self) -> dict[str, Any]:
@@ -94,6 +107,7 @@ class LoadGenerator:
             "since": round(self.since, 3),
             "seconds": round(time.time() - self.since, 3),
             "rate": self._settings.rate,
+            "inputs": self._inputs,
             "in_flight": self._in_flight,
             **self.total.describe(),
             "feedback": dict(self._labelled),
@@ -155,7 +169,8 @@ class LoadGenerator:
     ) -> None:
         # `total` is the tally the request was sent under: a reset must not mix two runs.
         url = f"{self._settings.target_url}/v2/models/{self._settings.model_name}/infer"
-        tensor = {"name": INPUT, "datatype": "UINT8", "shape": [1, len(self._pixels[row])], "data": self._pixels[row]}
+        pixels = changed(self._pixels[row], self._inputs)
+        tensor = {"name": INPUT, "datatype": "UINT8", "shape": [1, len(pixels)], "data": pixels}
         body = {"id": request_id, "inputs": [tensor], "outputs": [{"name": OUTPUT_LABEL}]}
         version, status, wrong, reason, instance, detail = NO_VERSION, None, False, None, None, ""
         try:
@@ -226,6 +241,10 @@ class LoadGenerator:
         self.total, self.since = Tally(), time.time()
         self._labelled = {"sent": 0, "accepted": 0, "failed": 0}
         return web.json_response(before)
+
+    async def _post_inputs(self, request: web.Request) -> web.Response:
+        self._inputs = cast("Inputs", request.match_info["inputs"])
+        return web.json_response({"inputs": self._inputs})
 
 
 async def run(settings: LoadSettings) -> int:

@@ -36,6 +36,9 @@ class ServerSettings(Settings):
     model_name: str = "digits"
     model_version: str | None = None
     model_path: Path = Path("/mnt/models")
+    profile_path: Path = Field(
+        default=Path("/models/profile.json"), description="reference profile; without the file nothing is counted by it"
+    )
     bind_address: str = "0.0.0.0"
     port: int = Field(default=8080, ge=0, le=65535)
     drain_seconds: float = Field(default=5.0, ge=0, description="seconds to keep serving after SIGTERM")
@@ -70,8 +73,16 @@ class ModelServer:
         model, digest = read_model(path), read_digest(path)
         self.version = self.version or model.version
         self.metrics.set_model(self._settings.model_name, self.version, digest)
+        if self._settings.profile_path.is_file():
+            self._count_distributions(self._settings.profile_path)
         self._model = model
         log("loaded", model=self._settings.model_name, version=self.version, digest=digest)
+
+    def _count_distributions(self, path: Path) -> None:
+        try:
+            self.metrics.count_distributions(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path}: {error}") from error
 
     def start_draining(self) -> None:
         """Become unready; requests are still answered, and each answer asks the caller to open a new connection."""
@@ -134,6 +145,8 @@ class ModelServer:
             raise web.HTTPServiceUnavailable(reason="the model is not loaded yet")
         if self._settings.delay_ms:
             await asyncio.sleep(self._settings.delay_ms / 1000)
+        if not warmup:
+            self.metrics.observe_inputs(rows)
         prediction = self._model.predict(rows)
         if not warmup and self._fails():
             raise RuntimeError("failed on request of FAIL_SHARE")

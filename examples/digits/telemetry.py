@@ -5,7 +5,9 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from .artifact import CLASSES
+from .artifact import CLASSES, Floats
+from .fingerprint import Fingerprint
+from .profile import INTENSITY, LABEL
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
 INFER = "/v2/models/{model}/infer"
@@ -20,6 +22,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._fingerprint: Fingerprint | None = None
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -60,6 +63,18 @@ class Metrics:
         """Count the answer given for each row."""
         for label in labels:
             self._predictions.labels(str(label)).inc()
+            if self._fingerprint:
+                self._fingerprint.observe({LABEL: label})
+
+    def count_distributions(self, profile: str) -> None:
+        """Count inputs and answers in the bins of a profile (JSON) from now on; raises ValueError when it is none."""
+        self._fingerprint = Fingerprint.load(profile, properties=(INTENSITY, LABEL), registry=self.registry)
+
+    def observe_inputs(self, rows: Floats) -> None:
+        """Count how bright the images are."""
+        if self._fingerprint:
+            for intensity in rows.mean(axis=1).tolist():
+                self._fingerprint.observe({INTENSITY: intensity})
 
     def count_feedback(self, *, right: int, wrong: int) -> None:
         """Count rows whose true label arrived."""

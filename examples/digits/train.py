@@ -26,7 +26,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from . import heldout
+from . import heldout, profile
 from .artifact import CLASSES, PIXELS, AcceptedRange, Classifier, Layer, PredictionError, to_bytes
 
 MODEL = "digits"
@@ -110,7 +110,10 @@ def score(model: Classifier, rows: heldout.HeldOut) -> Score:
 
 
 def write_all(out: Path) -> dict[str, Any]:
-    """Train all; write `<version>/model.safetensors`, `heldout.safetensors` and `index.json`; return the index."""
+    """Train all; write `<version>/model.safetensors`, `heldout.safetensors`, `profile.json` and `index.json`.
+
+    Returns the index.
+    """
     data = read_data()
     versions = []
     with threadpool_limits(limits=1):  # the order of a sum, and so its last bits, depends on the number of threads
@@ -121,6 +124,8 @@ def write_all(out: Path) -> dict[str, Any]:
             measured = {"heldOutAccuracy": result.accuracy, "heldOutFailedShare": result.failed_share}
             versions.append({"version": version, **entry, **measured})
     rows = _write(out, "heldout.safetensors", heldout.to_bytes(data.held_out))
+    described = json.dumps(profile.describe(data.pixels, data.labels.tolist()), indent=2) + "\n"
+    reference = _write(out, "profile.json", described.encode())
     index = {
         "model": MODEL,
         "seed": SEED,
@@ -131,6 +136,7 @@ def write_all(out: Path) -> dict[str, Any]:
         },
         "trainingRows": len(data.labels),
         "heldOut": {**rows, "rows": len(data.held_out.labels)},
+        "profile": reference,
         "versions": versions,
     }
     _write(out, "index.json", (json.dumps(index, indent=2) + "\n").encode())

@@ -36,12 +36,16 @@ def is_ignored(name: str, rules: Sequence[IgnoreRule]) -> bool:
     return ignored
 
 
+def ignore_file(context: Path, dockerfile: Path) -> Path | None:
+    """The file that says what a build must not see: the Dockerfile's own, else the context's."""
+    candidates = (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), context / ".dockerignore")
+    return next((path for path in candidates if path.is_file()), None)
+
+
 def context_files(context: Path, dockerfile: Path) -> Iterator[tuple[str, Path]]:
     """Relative name and path of every file (or link) of a context that the build can see, sorted."""
-    ignore_file = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
-    if not ignore_file.is_file():
-        ignore_file = context / ".dockerignore"
-    rules = parse_ignore(ignore_file.read_text()) if ignore_file.is_file() else ()
+    ignored_by = ignore_file(context, dockerfile)
+    rules = parse_ignore(ignored_by.read_text()) if ignored_by is not None else ()
     has_exceptions = any(not rule.ignored for rule in rules)
     found = []
     for directory, subdirectories, files in os.walk(context):

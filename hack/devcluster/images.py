@@ -11,7 +11,7 @@ from pathlib import Path
 
 from devcluster import archive
 from devcluster.command import run, succeeds
-from devcluster.context import context_files
+from devcluster.context import context_files, ignore_file
 from devcluster.errors import ClusterError
 from devcluster.locking import hold
 from devcluster.paths import Cache
@@ -113,6 +113,9 @@ class ImageStore:
         for folder in {word for word in arguments.get("PIP_FIND_LINKS", "").split() if Path(word).is_dir()}:
             volumes += ["--volume", f"{folder}:{folder}:ro"]
         words = [word for pair in sorted(arguments.items()) for word in ("--build-arg", "=".join(pair))]
+        # buildah looks for no ignore file beside the Dockerfile by itself, as Docker does.
+        ignored_by = ignore_file(build.context, build.dockerfile)
+        words += ["--ignorefile", str(ignored_by)] if ignored_by is not None else []
         options = ["--isolation", "chroot", "--tag", build.tag, "--file", str(build.dockerfile), *words, *volumes]
         self._buildah(["bud", *options, str(build.context)])
         self._forget(build.tag)

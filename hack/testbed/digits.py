@@ -73,6 +73,7 @@ def load(space: str, host: str, rate: float, url: str = GATEWAY_URL, burst: floa
     """Live traffic: held-out rows through the gateway at ``rate`` requests a second, ``burst`` at once on average.
 
     ``url``: instead of the gateway's. Without a gateway it takes new connections for a Service to spread requests.
+    ``send`` changes the rows while it runs.
     """
     env = {"TARGET_URL": url, "HOST_HEADER": host, "RATE": str(rate), "BURST": str(burst), "MODEL_NAME": "digits"}
     env["REUSE_CONNECTIONS"] = str(url == GATEWAY_URL).lower()
@@ -99,6 +100,17 @@ def ready(cluster: Cluster, space: str, name: str) -> None:
 def summary(cluster: Cluster, space: str) -> dict[str, Any]:
     """What the load generator saw since it started or was reset."""
     found: dict[str, Any] = cluster.http(space, LOAD, "http", "summary")
+    return found
+
+
+def send(cluster: Cluster, space: str, inputs: str) -> None:
+    """From now on the load generator sends ``brighter`` or ``inverted`` images, or the ``heldout`` rows again."""
+    cluster.http(space, LOAD, "http", f"inputs/{inputs}", method="POST")
+
+
+def profile(cluster: Cluster, space: str) -> dict[str, Any]:
+    """The reference profile that training made, by which every server counts its inputs and answers."""
+    found: dict[str, Any] = cluster.http(space, STORE, "http", "models/profile.json")
     return found
 
 

@@ -13,6 +13,7 @@ from testbed.cluster import ROOT, Cluster
 
 OPERATOR_IMAGE = "localhost/weir-operator:dev"
 DIGITS_IMAGE = "localhost/weir-digits:demo"
+CHECK_IMAGE = "localhost/weir-check:dev"
 NAMESPACE = "weir-system"
 RELEASE = "weir"
 
@@ -33,10 +34,16 @@ def up(name: str) -> Cluster:
     return Cluster(name)
 
 
+def check_image(name: str) -> None:
+    """The image of contract checks, loaded; it is large, so only who checks data builds it."""
+    file = str(ROOT / "Dockerfile.check")
+    devcluster("image", "build", str(ROOT), "--file", file, "--tag", CHECK_IMAGE, name=name)
+
+
 def install(cluster: Cluster, values: Mapping[str, str] | None = None, say: Callable[[str], None] = print) -> None:
     """``helm upgrade --install`` of the chart with the image that was just built."""
-    repository, tag = OPERATOR_IMAGE.rsplit(":", 1)
-    settings = {"image.repository": repository, "image.tag": tag, "image.pullPolicy": "IfNotPresent", **(values or {})}
+    settings = {"image.pullPolicy": "IfNotPresent", **_image("image", OPERATOR_IMAGE)}
+    settings |= {**_image("contracts.image", CHECK_IMAGE), **(values or {})}
     command = ["upgrade", "--install", RELEASE, "charts/weir", "--namespace", NAMESPACE, "--create-namespace", "--wait"]
     for key, value in settings.items():
         command += ["--set", f"{key}={value}"]
@@ -44,6 +51,11 @@ def install(cluster: Cluster, values: Mapping[str, str] | None = None, say: Call
     command += ["--set-string", f"podAnnotations.build={build_of(ROOT, OPERATOR_IMAGE)}"]
     say("helm " + " ".join(command))
     cluster.helm(*_absolute(command))
+
+
+def _image(value: str, image: str) -> dict[str, str]:
+    repository, tag = image.rsplit(":", 1)
+    return {f"{value}.repository": repository, f"{value}.tag": tag}
 
 
 def build_of(context: Path, tag: str) -> str:

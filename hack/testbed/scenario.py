@@ -102,8 +102,19 @@ class Space:
 
     # Given
 
-    def version(self, label: str, *, weights: str = "", artifact: dict[str, Any] | None = None, **runtime: Any) -> str:
-        """Makes a ModelVersion; returns its name. ``weights``: whose weights it has, by default those of its label."""
+    def version(
+        self,
+        label: str,
+        *,
+        weights: str = "",
+        artifact: dict[str, Any] | None = None,
+        contracts: dict[str, Any] | None = None,
+        **runtime: Any,
+    ) -> str:
+        """Makes a ModelVersion; returns its name. ``weights``: whose weights it has, by default those of its label.
+
+        ``contracts``: the DataContracts that it names.
+        """
         found = {**self.artifacts[weights or label], **(artifact or {})}
         if (weights or label) == "v3":
             runtime = {"warmup": {"requests": 5, "body": WARMUP_BODY}, **runtime}
@@ -112,6 +123,8 @@ class Space:
         )
         if artifact and "uri" in artifact:
             made["spec"]["artifact"]["uri"] = artifact["uri"]
+        if contracts:
+            made["spec"]["contracts"] = contracts
         self.cluster.apply(made)
         return str(made["metadata"]["name"])
 

@@ -331,8 +331,10 @@ def _data_contract() -> list[Bad]:
     version = "`version` is required by the Open Data Contract Standard: give the document a version such as '1.0.0'"
     content = "a version of a contract never changes: raise `version` together with the change"
     one_document = "set exactly one of `odcs` (the document itself) and `source` (where it is)"
-    one_source = "set exactly one of `configMapRef` and `oci`"
-    reference = "`reference` is required by the baseline Reference and by no other"
+    one_source = "set exactly one of `configMapRef`, `oci` and `git`"
+    one_reference = "set exactly one of `server` and `configMapRef`"
+    reference = "`drift` needs `reference`: the profile that the data is compared with"
+    meaning = "`semantics` belong to the version of the contract: raise `odcs.version` together with the change"
     environment = "`environment` of a server must be the name of one of `environments`"
     return [
         bad("spec.odcs.apiVersion", standard, {"odcs.apiVersion": DELETE}),
@@ -343,8 +345,8 @@ def _data_contract() -> list[Bad]:
         bad("spec.odcs.id", identity, {"odcs.id": ""}),
         bad("spec.odcs.version", version, {"odcs.version": DELETE}),
         bad("spec.odcs.version", version, {"odcs.version": ""}),
-        bad("spec.odcs.version", content, {"odcs.schema.0.properties.0.logicalType": "integer"}, update=True),
-        bad("spec.odcs.version", content, {"odcs.schema.0.properties.0.logicalTypeOptions.minimum": 1}, update=True),
+        bad("spec.odcs.version", content, {"odcs.schema.0.properties.1.logicalType": "integer"}, update=True),
+        bad("spec.odcs.version", content, {"odcs.schema.0.properties.1.logicalTypeOptions.minimum": 1}, update=True),
         bad("spec.odcs.version", content, {"odcs.team": {"name": "data"}}, update=True),
         bad("spec", one_document, {"odcs": DELETE}),
         bad("spec", one_document, {"odcs": o.ODCS}, source),
@@ -357,7 +359,7 @@ def _data_contract() -> list[Bad]:
             source,
         ),
         bad("spec.source.digest", DIGEST, {"source.digest": "md5:1"}, source),
-        bad("spec.engine.image", "`image` is required by the engine type Custom", {"engine.image": DELETE}),
+        bad("spec.source", one_source, {"source.oci": "oci://registry.example/orders:1"}, o.CONTRACT_GIT),
         bad("spec.engine.timeout", DURATION, {"engine.timeout": "0s"}),
         bad(
             "spec.schedule.cron",
@@ -365,10 +367,14 @@ def _data_contract() -> list[Bad]:
             {"schedule.cron": "hourly"},
         ),
         bad("spec.freshness.warnAfter", "`warnAfter` must be shorter than `failAfter`", {"freshness.warnAfter": "90m"}),
-        bad("spec.drift[0].reference", reference, {"drift.0.reference": "2026-01"}),
-        bad("spec.drift[1].reference", reference, {"drift.1.reference": DELETE}),
-        bad("spec.drift[0].warn", "`warn` must be less than `fail`", {"drift.0.warn": "0.25"}),
-        bad("spec.drift[0].fail", NUMBER, {"drift.0.fail": "0,25"}),
+        bad("spec.drift", reference, {"reference": DELETE}),
+        bad("spec.drift[0].tolerance", "`tolerance` must be more than 0", {"drift.0.tolerance": "0"}),
+        bad("spec.drift[0].tolerance", RATIO, {"drift.0.tolerance": "0,25"}),
+        bad("spec.drift[0].alpha", "`alpha` must be more than 0 and at most '0.5'", {"drift.0.alpha": "0.6"}),
+        bad("spec.drift[0].alpha", "`alpha` must be more than 0 and at most '0.5'", {"drift.0.alpha": "0.0"}),
+        bad("spec.reference", one_reference, {"reference.configMapRef": {"name": "profile"}}),
+        bad("spec.reference", one_reference, {"reference.server": DELETE}),
+        bad("spec.live.interval", DURATION, {"live.interval": "0s"}),
         bad("spec.drift[0].name", LABEL, {"drift.0.name": "Amount"}),
         bad(
             "spec.parity",
@@ -376,10 +382,38 @@ def _data_contract() -> list[Bad]:
             {"parity.profile": DELETE, "parity.rowReplay": DELETE},
         ),
         bad("spec.compatibility.waivers[0].expires", TIME, {"compatibility.waivers.0.expires": "9999-12-31T23:59:59Z"}),
-        bad("spec.parity.against.name", NAME, {"parity.against.name": "A"}),
+        bad("spec.parity.serving", "`training` and `serving` must be two servers", {"parity.serving": "lake"}),
+        bad("spec.parity.training", LABEL, {"parity.training": "Lake!"}),
+        bad("spec.leakage[0].other", "`training` and `other` must be two servers", {"leakage.0.other": "lake"}),
+        bad("spec.leakage[0].maxSharedRatio", RATIO, {"leakage.0.maxSharedRatio": "1.5"}),
+        bad("spec.parity.rowReplay.tolerance", NUMBER, {"parity.rowReplay.tolerance": "a bit"}),
+        bad("spec.enforcement.grace", OPTIONAL_DURATION, {"enforcement.grace": "soon"}),
+        bad("spec.servers[1].volume.claimName", NAME, {"servers.1.volume.claimName": "Orders"}),
+        bad("spec.semantics", meaning, {"semantics.0.unit": "USD"}, update=True),
+        bad("spec.semantics", meaning, {"semantics": DELETE}, update=True),
+        bad("spec.semantics", meaning, {"semantics": full["semantics"]}, o.CONTRACT, update=True),
         bad("spec.parity.rowReplay.maxMismatchRatio", RATIO, {"parity.rowReplay.maxMismatchRatio": "5"}),
         bad("spec.servers", environment, {"servers.0.environment": "staging"}),
         bad("spec.servers", environment, {"environments": DELETE}),
+    ]
+
+
+def _contract_check() -> list[Bad]:
+    full = o.CHECK_FULL
+
+    def changed(field: str, changes: dict[str, Any], base: o.Spec = full) -> Bad:
+        message = f"`{field}` is immutable: create a new ContractCheck instead"
+        return Bad("ContractCheck", f"spec.{field}", message, changes, base, update=True)
+
+    return [
+        Bad("ContractCheck", "spec.contractRef.name", NAME, {"contractRef.name": "Orders"}, full),
+        Bad("ContractCheck", "spec.servers[0]", LABEL, {"servers.0": "Lake"}, full),
+        changed("contractRef", {"contractRef.name": "other"}),
+        changed("servers", {"servers": ["lake"]}),
+        changed("servers", {"servers": DELETE}),
+        changed("servers", {"servers": ["lake"]}, o.CHECK),
+        changed("purpose", {"purpose": "Request"}),
+        changed("for", {"for": "digits/4"}),
     ]
 
 
@@ -413,5 +447,6 @@ RULES: tuple[Bad, ...] = (
     *_rollout(),
     *_records_and_actions(),
     *_data_contract(),
+    *_contract_check(),
     *_agent_policy(),
 )

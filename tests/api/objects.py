@@ -44,7 +44,14 @@ MODEL_VERSION_FULL: Spec = {
         "environment": "requirements.txt@4f2c",
         "parents": ["digits-1"],
     },
-    "contracts": {"request": "digits-in", "response": "digits-out", "trainedOn": ["digits-data"]},
+    "contracts": {
+        "request": "digits-in",
+        "response": "digits-out@" + DIGEST,
+        "trainedOn": ["digits-data@" + DIGEST],
+        "servedFrom": ["digits-data"],
+        "uses": ["digits.pixels"],
+        "imputed": ["digits.pen"],
+    },
     "evaluations": [
         {"name": "held-out", "dataset": "digits", "metric": "accuracy", "value": "0.97", "interval": "0.95-0.99"}
     ],
@@ -211,19 +218,25 @@ ODCS: Spec = {
     "id": "orders",
     "version": "1.0.0",
     "status": "active",
-    "description": {"purpose": None, "usage": "features"},
-    "servers": [{"server": "lake", "type": "s3", "location": "s3://lake/orders/*.parquet"}],
+    "description": {"purpose": "what was ordered", "usage": "features"},
+    "servers": [
+        {"server": "lake", "type": "s3", "location": "s3://lake/orders/*.parquet", "format": "parquet"},
+        {"server": "feed", "type": "local", "path": "orders/*.parquet", "format": "parquet"},
+    ],
     "schema": [
         {
             "name": "orders",
             "physicalName": "orders",
             "properties": [
+                {"name": "id", "logicalType": "integer", "required": True, "primaryKey": True},
                 {"name": "amount", "logicalType": "number", "logicalTypeOptions": {"minimum": 0.5}},
                 {"name": "label", "logicalType": "string"},
-                {"name": "at", "logicalType": "timestamp", "properties": [{"name": "zone"}]},
+                {"name": "at", "logicalType": "timestamp"},
+                {"name": "place", "logicalType": "object", "properties": [{"name": "zone"}]},
             ],
         }
     ],
+    "customProperties": [{"property": "owner", "value": None}],
 }
 
 CONTRACT: Spec = {"odcs": ODCS, "roles": ["Features"]}
@@ -233,12 +246,13 @@ CONTRACT_FULL: Spec = {
     "roles": ["TrainingInput", "ServingInput", "Features", "Label", "Prediction"],
     "environments": [{"name": "training"}, {"name": "serving", "exclude": ["orders.label"]}],
     "engine": {
-        "type": "Custom",
         "image": "registry.example/checks:1",
         "resources": {"limits": {"memory": "1Gi"}},
         "timeout": "5m",
         "serviceAccountName": "checks",
         "sampling": {"rows": 100000, "seed": 7},
+        "exact": True,
+        "failingSamples": 5,
     },
     "servers": [
         {
@@ -247,30 +261,46 @@ CONTRACT_FULL: Spec = {
             "environment": "training",
             "secretRef": {"name": "lake-read"},
             "partition": "dt = '{{date}}'",
-        }
+        },
+        {"name": "feed", "odcsServer": "feed", "environment": "serving", "volume": {"claimName": "orders"}},
     ],
     "schedule": {"cron": "0 * * * *", "maxAge": "2h"},
     "freshness": {"element": "orders.at", "warnAfter": "1h", "failAfter": "1h30m"},
     "drift": [
-        {"name": "amount", "property": "orders.amount", "warn": "0.1", "fail": "0.25"},
-        {
-            "name": "label",
-            "property": "orders.label",
-            "method": "LInfinity",
-            "baseline": "Reference",
-            "reference": "2026-01",
-            "fail": "0.2",
-        },
+        {"name": "amount", "property": "orders.amount", "tolerance": "0.05", "alpha": "0.001", "minSamples": 500},
+        {"name": "label", "property": "orders.label", "source": "Live"},
     ],
+    "reference": {"server": "lake"},
+    "live": {"metric": "orders_value", "interval": "30s"},
     "parity": {
-        "against": {"name": "orders-serving"},
-        "profile": [{"property": "orders.amount", "fail": "0.1"}],
-        "rowReplay": {"sample": 1000, "joinKey": "id", "tolerance": "0.001", "maxMismatchRatio": "0.01"},
+        "training": "lake",
+        "serving": "feed",
+        "profile": [{"property": "orders.amount", "tolerance": "0.1"}],
+        "rowReplay": {
+            "object": "orders",
+            "joinKey": ["id"],
+            "properties": ["amount"],
+            "tolerance": "0.001",
+            "maxMismatchRatio": "0.01",
+        },
     },
+    "leakage": [
+        {
+            "name": "seen",
+            "object": "orders",
+            "training": "lake",
+            "other": "feed",
+            "key": ["id"],
+            "maxSharedRatio": "0.001",
+        }
+    ],
     "semantics": [
         {
             "property": "orders.amount",
             "unit": "EUR",
+            "timezone": "Europe/Berlin",
+            "meaningRef": "https://glossary.example/amount",
+            "encoding": "utf-8",
             "vocabularyDigest": DIGEST,
             "transformDigest": DIGEST,
             "embedding": {"model": "e5", "dimensions": 384},
@@ -278,7 +308,14 @@ CONTRACT_FULL: Spec = {
             "availableAt": "orders.at",
         }
     ],
-    "rules": [{"name": "few-nulls", "cel": "metrics.orders.nullRatio.amount < 0.01", "message": "too many nulls"}],
+    "rules": [
+        {
+            "name": "few-nulls",
+            "cel": "metrics.orders.nullRatio.amount < 0.01",
+            "message": "too many nulls",
+            "severity": "Warning",
+        }
+    ],
     "compatibility": {
         "mode": "FullTransitive",
         "against": ["ServedBy"],
@@ -286,12 +323,31 @@ CONTRACT_FULL: Spec = {
         "onUnknown": "Block",
         "waivers": [{"ruleId": "R3", "path": "orders.label", "reason": "agreed", "approvedBy": "ada", "expires": TIME}],
     },
-    "enforcement": {"onFail": "Rollback", "onUnknown": "WarnOnly"},
+    "enforcement": {"onFail": "Rollback", "onUnknown": "Warn", "onDrift": "Pause", "grace": "10m"},
 }
 
 CONTRACT_SOURCE: Spec = {
     "source": {"configMapRef": {"name": "orders"}, "digest": DIGEST},
     "roles": ["TrainingInput"],
+    "drift": [{"name": "amount", "property": "orders.amount"}],
+    "reference": {"configMapRef": {"name": "orders-profile", "key": "profile.json"}},
+}
+
+CONTRACT_GIT: Spec = {
+    "source": {
+        "git": {"url": "https://git.example/contracts.git", "revision": "v1.0.0", "path": "orders.yaml"},
+        "digest": DIGEST,
+    },
+    "roles": ["TrainingInput"],
+}
+
+CHECK: Spec = {"contractRef": {"name": "orders"}}
+
+CHECK_FULL: Spec = {
+    "contractRef": {"name": "orders"},
+    "servers": ["lake", "feed"],
+    "purpose": "Release",
+    "for": "digits/3",
 }
 
 POLICY: Spec = {
@@ -354,6 +410,9 @@ GOOD: tuple[tuple[str, str, Spec], ...] = (
     ("DataContract", "minimal", CONTRACT),
     ("DataContract", "full", CONTRACT_FULL),
     ("DataContract", "source", CONTRACT_SOURCE),
+    ("DataContract", "git", CONTRACT_GIT),
+    ("ContractCheck", "minimal", CHECK),
+    ("ContractCheck", "full", CHECK_FULL),
     ("AgentPolicy", "minimal", POLICY),
     ("AgentPolicy", "full", POLICY_FULL),
 )

@@ -10,6 +10,8 @@ import pytest
 from tests.api import objects as good
 from tests.api.conftest import KIND, Objects, Server
 from weir.api.base import ApiModel, Condition
+from weir.api.contractcheck import ContractCheckStatus
+from weir.api.datacontract import DataContractStatus
 from weir.api.evidencestatus import Counts
 from weir.api.modelversion import ModelVersionStatus
 from weir.api.rolloutstatus import (
@@ -106,8 +108,8 @@ def test_given_a_version_in_use_when_listed_then_the_row_tells_by_whom(objects: 
 
 def test_given_the_other_kinds_when_listed_then_their_columns_read_well(objects: Objects, api_server: Server) -> None:
     accepted = {"conditions": [_condition("Accepted").to_dict()]}
-    specs = {"DataContract": good.CONTRACT, "AgentPolicy": good.POLICY, "ActionRequest": good.ACTION}
-    statuses = {"DataContract": accepted, "AgentPolicy": accepted, "ActionRequest": {"phase": "Succeeded"}}
+    specs = {"AgentPolicy": good.POLICY, "ActionRequest": good.ACTION}
+    statuses = {"AgentPolicy": accepted, "ActionRequest": {"phase": "Succeeded"}}
     _store(objects, "RolloutRecord", "columns", good.RECORD)
     for kind, spec in specs.items():
         objects.set_status(KIND[kind], objects.create(KIND[kind], spec, "columns"), statuses[kind])
@@ -123,10 +125,48 @@ def test_given_the_other_kinds_when_listed_then_their_columns_read_well(objects:
     assert record["FINISHED"]
     action = row("areq")
     assert (action["ACTION"], action["ROLLOUT"], action["PHASE"]) == ("Abort", "digits", "Succeeded")
-    contract = row("dcon")
-    assert (contract["CONTRACT"], contract["VERSION"], contract["ACCEPTED"]) == ("orders", "1.0.0", "True")
     policy = row("agp")
     assert (policy["MODE"], policy["PAUSED"], policy["ACCEPTED"]) == ("Enforce", "false", "True")
+
+
+def test_given_a_contract_and_its_check_when_listed_then_the_rows_tell_the_verdict_and_why(
+    objects: Objects, api_server: Server
+) -> None:
+    contract = DataContractStatus(
+        digest=good.DIGEST,
+        contract_id="orders",
+        version="1.0.0",
+        verdict="Fail",
+        conditions=[_condition("Ready", "False"), _condition("Compatible"), _condition("DriftFree", "Unknown")],
+    )
+    check = ContractCheckStatus(
+        digest=good.DIGEST, verdict="Fail", message="orders.amount: 3 nulls", started_at=NOW, finished_at=NOW + 2
+    )
+    _store(objects, "DataContract", "columns", good.CONTRACT_FULL, contract)
+    _store(objects, "ContractCheck", "columns", good.CHECK_FULL, check)
+
+    header, rows = _table(api_server.kubectl("get", "dcon", "columns", "-n", objects.namespace, "-o", "wide"))
+    assert header == [
+        *("NAME", "CONTRACT", "VERSION", "VERDICT", "COMPATIBLE", "DRIFT FREE", "READY", "REASON", "DIGEST", "AGE"),
+    ]
+    assert rows[0][:-1] == [
+        *("columns", "orders", "1.0.0", "Fail", "True", "Unknown", "False", "Tested", good.DIGEST),
+    ]
+    header, rows = _table(api_server.kubectl("get", "ccheck", "columns", "-n", objects.namespace))
+    assert header == ["NAME", "CONTRACT", "PURPOSE", "VERDICT", "MESSAGE", "AGE"]
+    assert rows[0][:-1] == ["columns", "orders", "Release", "Fail", "orders.amount: 3 nulls"]
+
+
+def test_given_checks_of_several_contracts_when_selected_by_field_then_only_matching_ones_are_listed(
+    objects: Objects, api_server: Server
+) -> None:
+    objects.create(KIND["ContractCheck"], {"contractRef": {"name": "chosen"}}, "selected")
+    objects.create(KIND["ContractCheck"], {"contractRef": {"name": "other"}}, "not-selected")
+
+    options = ("-n", objects.namespace, "--field-selector=spec.contractRef.name=chosen", "-o", "name")
+    found = api_server.kubectl("get", "contractchecks.weir.dev", *options).split()
+
+    assert found == ["contractcheck.weir.dev/selected"]
 
 
 def test_given_the_category_when_listed_then_every_kind_is_in_it(objects: Objects, api_server: Server) -> None:

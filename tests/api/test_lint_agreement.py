@@ -24,6 +24,9 @@ STRICTER = (
     "decisions.0.at",
 )
 
+OF_THE_OPERATOR = {"odcs", "contract"}
+"""The API server takes any document; it is the operator that refuses a bad one."""
+
 
 @settings(
     max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -53,5 +56,6 @@ def test_given_any_spec_when_linted_then_lint_and_the_api_server_say_the_same(
     manifest = objects.manifest(KIND[name], changed, "digits")
     findings = lint([Source("f.yaml", json.dumps(manifest, ensure_ascii=False))]).findings
 
-    errors = [finding.text for finding in findings if finding.severity is Severity.ERROR]
+    refused = [finding for finding in findings if finding.severity is Severity.ERROR]
+    errors = [finding.text for finding in refused if finding.code not in OF_THE_OPERATOR]
     assert bool(errors) == (answer is not None), (path, value, answer, errors)

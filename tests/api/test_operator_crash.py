@@ -16,7 +16,8 @@ from weir.runtime.resources import EVENTS, KubeObject
 
 pytestmark = pytest.mark.api
 
-_LINEAGES = 3
+_LINEAGES = 6
+"""More than there are processors: most of the time they wait for pods and gateways to settle."""
 _MOST_WRITES = 60
 _STEPS = {
     "canary": {"steps": [{"weight": 20, "minDuration": "100ms"}, {"weight": 50, "minDuration": "100ms"}], "bake": "1s"}

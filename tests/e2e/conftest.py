@@ -80,6 +80,13 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+def check_image(cluster: Cluster) -> str:
+    """The image of contract checks, in the cluster."""
+    install.check_image(cluster.name)
+    return install.CHECK_IMAGE
+
+
+@pytest.fixture(scope="session")
 def journal(cluster: Cluster) -> Iterator[Journal]:
     """Everything that Rollouts say about themselves."""
     with Journal(cluster) as journal:

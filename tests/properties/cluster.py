@@ -8,7 +8,7 @@ and routes may be seen as they were some writes ago, the Rollout itself not.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -22,6 +22,7 @@ from weir.api.gate import Gate
 from weir.api.rollout import RolloutSpec
 from weir.api.rolloutrecord import RolloutRecordSpec
 from weir.api.rolloutstatus import RolloutStatus
+from weir.contract.finding import Standing
 from weir.release.capacity import carried
 from weir.release.decide import decide
 from weir.release.decision import Collect, Decision, PoolIntent, RequestResult
@@ -76,6 +77,8 @@ class Cluster:
     authors: tuple[str, ...] = ()
     admission_problem: str | None = None
     admission_open: bool = False
+    contracts: Mapping[str, Standing | None] = field(default_factory=dict)
+    """Version → what its DataContracts say of it."""
     pools: dict[str, Pool] = field(default_factory=dict)
     route: Route = field(default_factory=Route)
     served: dict[str, int] = field(default_factory=dict)
@@ -162,6 +165,7 @@ class Cluster:
             requests=tuple(self.waiting.values()),
             admission_problem=self.admission_problem,
             admission_open=self.admission_open,
+            contracts=self.contracts,
             recorded={release: record.hash for release, record in self.records.items()},
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tests.properties.cluster import Cluster
+from tests.properties.contracted import CONTRACTS
 from tests.properties.ramps import ramp_keeps_its_limits
 from tests.properties.wishes import WISHES, Witness, note
 from weir.api.actionrequest import ActionRequestSpec
@@ -213,7 +214,8 @@ def rollback_needs_nothing(step: Step) -> None:
     if after.candidate is None or after.ending is not None or after.stable is None:
         return
     abort = Request("abort!", "abort!", ActionRequestSpec.model_validate(ABORT), step.cluster.now)
-    blind = Observation(pools=step.obs.pools, requests=(abort,), route=replace(step.obs.route, accepted=False))
+    route = replace(step.obs.route, accepted=False)
+    blind = Observation(pools=step.obs.pools, requests=(abort,), route=route, contracts=step.obs.contracts)
     got = decide(step.cluster.view, after, blind, step.cluster.now).status
     ended = got.ending is not None or got.candidate is None
     assert ended, "an abort did not end the release"
@@ -350,6 +352,7 @@ INVARIANTS = (
     status_is_valid,
     records_are_chained,
     *WISHES,
+    *CONTRACTS,
 )
 
 

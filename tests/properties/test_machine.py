@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.properties.cluster import Cluster, Quality
+from tests.properties.contracted import CLEAN, STANDINGS
 from tests.properties.invariants import settles, watched
 from tests.properties.specs import blue_green, canary, gate, make_spec, ramp
 from weir.api.base import format_time
+from weir.contract.finding import Standing
 from weir.release.observation import Problem
 
 VERSIONS = ("v1", "v2", "v3")
@@ -173,6 +175,19 @@ class Release(RuleBasedStateMachine):
     def preflight(self, blocked: bool) -> None:
         self.cluster.blockers = (Problem("GatewayNotFound", "there is no gateway", terminal=True),) if blocked else ()
 
+    @rule(version=st.sampled_from(VERSIONS), standing=st.sampled_from(STANDINGS), turns=st.integers(0, 3))
+    def contracts_say(self, version: str, standing: Standing | None, turns: int) -> None:
+        self.cluster.contracts = {**dict.fromkeys(VERSIONS, CLEAN), **self.cluster.contracts, version: standing}
+        self.go_on(turns)
+
+    @rule(none=st.booleans())
+    def contracts_are_repaired(self, none: bool) -> None:
+        self.cluster.contracts = {} if none else dict.fromkeys(VERSIONS, CLEAN)
+
+    @rule(mode=st.sampled_from(["Enforce", "Enforce", "Warn", "Ignore"]))
+    def edit_contracts(self, mode: str) -> None:
+        self.cluster.edit(contracts={"mode": mode})
+
     @rule(version=st.sampled_from(VERSIONS), there=st.booleans())
     def version_comes_and_goes(self, version: str, there: bool) -> None:
         self.cluster.versions = self.cluster.versions | {version} if there else self.cluster.versions - {version}
@@ -287,6 +302,7 @@ class Release(RuleBasedStateMachine):
         cluster.gateway_works, cluster.share_right, cluster.blockers = True, True, ()
         cluster.versions, cluster.quality = frozenset(VERSIONS), {}
         cluster.admission_problem = None
+        cluster.contracts = dict.fromkeys(VERSIONS, CLEAN) if cluster.contracts else {}
         cluster.edit(paused=False)
         cluster.ask("Resume")
         settles(cluster)

@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tests.properties.cluster import Cluster, Quality
+from tests.properties.contracted import CLEAN
 from tests.properties.invariants import watched
 from tests.properties.specs import canary, gate, make_spec
 from weir.api.rolloutstatus import RolloutStatus, VersionStatus
+from weir.contract.finding import Finding
 from weir.release.observation import Problem, Share
 from weir.release.traffic import SETTLE
 
@@ -68,6 +71,16 @@ def pause_with_bad(c: Cluster) -> None:
     c.quality["v2"] = Quality.BAD
 
 
+def broken(effect: str) -> Act:
+    """v2's data breaks its contract, until faults stop."""
+
+    def say(c: Cluster) -> None:
+        finding = Finding("orders", "Check", "Fail", effect, "out of order", grace=20.0)  # type: ignore[arg-type]
+        c.contracts = {"v1": CLEAN, "v2": replace(CLEAN, findings=(finding,)), "v3": CLEAN}
+
+    return say
+
+
 def delete(c: Cluster) -> None:
     c.deleting = True
 
@@ -93,6 +106,9 @@ ONCE: dict[str, Act] = {
     "resumed": lambda c: c.edit(paused=False),
     "supersede": lambda c: c.release("v3"),
     "revert": lambda c: c.release("v1"),
+    "contract blocks": broken("BlockPromotion"),
+    "contract pauses": broken("Pause"),
+    "contract puts back": broken("Rollback"),
     "version goes": without_version,
     "blocked": block,
     "delete": delete,
@@ -115,6 +131,7 @@ def moments(status: RolloutStatus) -> list[float | None]:
     times = [
         status.deadline,
         *(a.deadline for a in status.approvals),
+        *(f.rollback_at for f in (status.contracts.findings if status.contracts is not None else ())),
         *(r.warm_until for r in status.retained),
         pause.until if pause else None,
     ]
@@ -154,6 +171,8 @@ def canonical(c: Cluster) -> State:
         tuple((g.name, g.verdict, g.successes, g.failures, g.pending_candidate.total) for g in status.gates),
         (status.hold and status.hold.reason, ago(status.deadline), ago(status.paused_at), status.force is None),
         (status.pause and ago(status.pause.until), status.restoring, status.skip is None, status.asked),
+        status.contracts and tuple((f.effect, ago(f.since)) for f in status.contracts.findings),
+        tuple(f.effect for told in c.contracts.values() if told is not None for f in told.findings),
         tuple((a.state, len(a.consents), ago(a.deadline)) for a in status.approvals),
         tuple((r.pool, ago(r.warm_until)) for r in status.retained),
         tuple(f.revision for f in status.failed),
@@ -220,6 +239,7 @@ def explore() -> tuple[int, int, dict[int, Cluster]]:
 def rest(cluster: Cluster, known: dict[int, int]) -> int:
     """Looks until nothing changes any more once faults stop; ``known``: for states met before."""
     cluster.gateway_works, cluster.blockers, cluster.quality = True, (), {}
+    cluster.contracts = {}
     cluster.versions = frozenset({"v1", "v2", "v3"})
     if cluster.spec.paused:
         cluster.edit(paused=False)

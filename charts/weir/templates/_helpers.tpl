@@ -46,6 +46,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{- define "weir.checkImage" -}}
+{{- with .Values.contracts.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The ClusterRole of the pods that check data. */ -}}
+{{- define "weir.checkRole" -}}
+{{ include "weir.fullname" . }}-check
+{{- end -}}
+
 {{- /* The security that both of our pods run under: Kubernetes' "restricted" standard and a read-only root. */ -}}
 {{- define "weir.podSecurity" -}}
 runAsNonRoot: true

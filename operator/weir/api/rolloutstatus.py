@@ -249,6 +249,38 @@ class Measurement(ApiModel):
     )
 
 
+class ContractFindingStatus(ApiModel):
+    """One thing that a DataContract says against the release."""
+
+    contract: ShortText = Field(description="contract: the DataContract.")
+    rule: ShortText = Field(description="rule: R1 to R10, Check, Drift, Metadata or Document.")
+    verdict: Verdict = Field(description="verdict: Fail, or NoData where nothing is known.")
+    effect: Literal["BlockPromotion", "Pause", "Rollback", "RequireApproval", "Warn"] = Field(
+        description="effect on the release."
+    )
+    since: Time = Field(description="since when it is so.")
+    change: ShortText = Field(default="", description="change: what kind of difference, the ruleId of a waiver.")
+    path: ShortText = Field(default="", description="path: where, such as OBJECT.PROPERTY or the name of a server.")
+    rollback_at: Time | None = Field(
+        default=None,
+        description="rollbackAt: when traffic is put back unless it is repaired before, with the effect Rollback.",
+    )
+    awaited: bool = Field(default=False, description="awaited: a check that is under way will tell.")
+    message: Message = Field(default="", description="message: what is wrong, and the way out.")
+
+
+class ContractsStatus(ApiModel):
+    """What the DataContracts of the versions say of the release."""
+
+    verdict: Verdict = Field(description="verdict: Pass, Fail or NoData.")
+    pins: Annotated[list[Text], Field(max_length=64)] = Field(
+        default_factory=list, description="pins: the contracts that were looked at, as NAME@DIGEST."
+    )
+    findings: Annotated[list[ContractFindingStatus], Field(max_length=20)] = Field(
+        default_factory=list, description="findings against the release, worst first."
+    )
+
+
 class DecisionEntry(ApiModel):
     """One decision of the machine and why."""
 
@@ -264,6 +296,9 @@ class DecisionEntry(ApiModel):
     )
     evidence: Annotated[list[Measurement], Field(max_length=16)] = Field(
         default_factory=list, description="evidence it stands on."
+    )
+    contracts: ContractsStatus | None = Field(
+        default=None, description="contracts: what they said then, where the decision looked at them."
     )
 
 
@@ -282,28 +317,6 @@ class ReleaseSummary(ApiModel):
         default=None,
         description="timeToStable in seconds, from the decision to put the release back until the gateway had taken "
         "weight 0; absent where the candidate had no traffic.",
-    )
-
-
-class ContractFindingStatus(ApiModel):
-    """One thing that a DataContract says against the release."""
-
-    contract: ShortText = Field(description="contract: the DataContract.")
-    rule: ShortText = Field(description="rule: R1 to R10, Check, Drift, Metadata or Document.")
-    verdict: Verdict = Field(description="verdict: Fail, or NoData where nothing is known.")
-    effect: Literal["BlockPromotion", "Pause", "Rollback", "RequireApproval", "Warn"] = Field(
-        description="effect on the release."
-    )
-    since: Time = Field(description="since when it is so.")
-    message: Message = Field(default="", description="message: what is wrong, and the way out.")
-
-
-class ContractsStatus(ApiModel):
-    """What the DataContracts of the versions say of the release."""
-
-    verdict: Verdict = Field(description="verdict: Pass, Fail or NoData.")
-    findings: Annotated[list[ContractFindingStatus], Field(max_length=20)] = Field(
-        default_factory=list, description="findings against the release, worst first."
     )
 
 
@@ -385,7 +398,8 @@ class RolloutStatus(ApiModel):
     )
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=MapByType)] = Field(
         default_factory=list,
-        description="conditions: Ready, Reconciling, Stalled, AwaitingApproval, Feasible, BudgetAvailable.",
+        description="conditions: Ready, Reconciling, Stalled, AwaitingApproval, Feasible, BudgetAvailable, "
+        "ContractsHold.",
     )
     evidence: Annotated[list[EvidenceStatus], Field(max_length=16)] = Field(
         default_factory=list, description="evidence of comparisons in the current or last release."

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import typer
 
 from weir.cli.cluster import Cluster, Where, connected
-from weir.runtime.resources import ROLLOUTS, Resource
+from weir.runtime.resources import DATA_CONTRACTS, ROLLOUTS, Resource
 
 _SECONDS = 2.0
 _NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
@@ -23,9 +23,17 @@ _NO_FILES = ":4"
 
 def rollouts(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of Rollouts in the namespace of the other options."""
+    return _named(ctx, incomplete, ROLLOUTS)
 
+
+def contracts(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of DataContracts in the namespace of the other options."""
+    return _named(ctx, incomplete, DATA_CONTRACTS)
+
+
+def _named(ctx: typer.Context, incomplete: str, resource: Resource) -> list[str]:
     async def names(cluster: Cluster) -> list[str]:
-        return [r["metadata"]["name"] for r in (await cluster.client.list(ROLLOUTS, cluster.namespace)).items]
+        return [r["metadata"]["name"] for r in (await cluster.client.list(resource, cluster.namespace)).items]
 
     return _beginning(_asked(ctx, names), incomplete)
 

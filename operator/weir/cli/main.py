@@ -13,6 +13,7 @@ import typer
 from weir import __version__
 from weir.cli import act, look
 from weir.cli.backtest import backtest
+from weir.cli.contract import contract
 from weir.cli.lint import lint
 from weir.cli.replay import replay
 
@@ -48,6 +49,7 @@ for _panel, _commands in (
 ):
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.add_typer(contract, rich_help_panel="Check")
 
 
 @app.command(hidden=True)

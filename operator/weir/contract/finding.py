@@ -31,6 +31,7 @@ class Finding:
 
     ``rule``: which rule; ``change``: its id for a waiver (``Change.rule`` for R1–R9), ``path``: where. ``effect`` is
     what enforcement asks for. ``grace``: seconds that a Rollback waits. ``message``: what is wrong and the way out.
+    ``awaited``: it is Unknown only until a check has run that is, or should be, under way.
     """
 
     contract: str
@@ -41,6 +42,7 @@ class Finding:
     change: str = ""
     path: str = ""
     grace: float = 0.0
+    awaited: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Standing:
     """Everything that contracts say of a release: the only thing about contracts that a decision looks at.
 
     ``splittable``: the two versions may share traffic (R4). ``rollbackable``: the version before still fits (R5), None
-    where no contract tells. ``awaited``: names of checks that the release waits for.
+    where no contract tells. ``awaited``: names of contracts whose data must be checked (again). ``pins``: the contracts
+    that were looked at, NAME@DIGEST where they are accepted. ``changes_at``: when time alone changes any of this
+    (seconds since the epoch; a verdict grows too old, a waiver expires), None where it does not.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -56,3 +60,5 @@ class Standing:
     rollbackable: bool | None = None
     rollback_message: str = ""
     awaited: tuple[str, ...] = ()
+    pins: tuple[str, ...] = ()
+    changes_at: float | None = None

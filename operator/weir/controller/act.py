@@ -21,6 +21,7 @@ from weir.runtime.client import KubeClient
 from weir.runtime.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound
 from weir.runtime.resources import (
     ACTION_REQUESTS,
+    DATA_CONTRACTS,
     DEPLOYMENTS,
     HTTP_ROUTES,
     ROLLOUT_RECORDS,
@@ -107,7 +108,7 @@ class Actor:
         """Writes a status as a whole; Conflict when the object changed since ``obj`` was read."""
         meta = obj["metadata"]
         guarded = {"name": meta["name"], "namespace": meta["namespace"]}
-        if resource in (ROLLOUTS, ACTION_REQUESTS):
+        if resource in (ROLLOUTS, ACTION_REQUESTS, DATA_CONTRACTS):
             guarded |= {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         body = {"metadata": guarded, "status": status}
         answer = await self._client.apply(resource, body, field_manager=STATUS_MANAGER, subresource="status")

@@ -1,4 +1,4 @@
-"""ModelVersion, DataContract and AgentPolicy: kinds that only get a status from us."""
+"""ModelVersion and AgentPolicy: kinds that only get a status from us."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from weir.api.agentpolicy import AgentPolicySpec
-from weir.api.assessment import Assessment, assess_agent_policy, assess_data_contract
+from weir.api.assessment import Assessment, assess_agent_policy
 from weir.api.base import Condition, with_conditions
-from weir.api.datacontract import DataContractSpec
-from weir.api.modelversion import ModelVersionSpec, ModelVersionStatus, version_digest
+from weir.api.modelversion import ContractInUse, ModelVersionSpec, ModelVersionStatus, version_digest
 
 Stage = Literal["Candidate", "Validated", "Serving", "Deprecated", "Retired"]
 
@@ -35,17 +34,30 @@ def serves(name: str, rollouts: Sequence[dict[str, Any]]) -> bool:
     return name in stables
 
 
-def modelversion_status(obj: dict[str, Any], users: Sequence[str], serving: bool, now: float) -> dict[str, Any]:
-    """Status of a ModelVersion: its digest, stage in life, and who uses it. ``now``: seconds since the epoch."""
+def modelversion_status(
+    obj: dict[str, Any],
+    users: Sequence[str],
+    serving: bool,
+    now: float,
+    *,
+    bound: Sequence[ContractInUse] | None = None,
+    compatible: Assessment | None = None,
+) -> dict[str, Any]:
+    """Status of a ModelVersion: its digest, stage in life, and who uses it. ``now``: seconds since the epoch.
+
+    ``bound``: the revisions of contracts that it is bound to, by default those that it had; ``compatible``: whether it
+    fits them, None where it names no contract.
+    """
     generation = obj["metadata"].get("generation", 1)
     old = ModelVersionStatus.model_validate(obj.get("status") or {})
     try:
         spec = ModelVersionSpec.model_validate(obj["spec"])
     except ValidationError as error:
-        conditions = _conditions(
+        made = conditions(
             old.conditions, [Assessment("Ready", "False", "InvalidSpec", first_error(error))], generation, now
         )
-        return ModelVersionStatus(observed_generation=generation, conditions=conditions).to_dict()
+        kept = old.contracts if bound is None else bound
+        return ModelVersionStatus(observed_generation=generation, contracts=list(kept), conditions=made).to_dict()
     if spec.runtime.service_ref is not None or spec.artifact is not None:
         complete = Assessment("Complete", "True", "Declared", "artifact and runtime are declared")
     else:
@@ -57,13 +69,15 @@ def modelversion_status(obj: dict[str, Any], users: Sequence[str], serving: bool
         stage = "Retired"
     elif support is not None and support.deprecated_after is not None and support.deprecated_after <= now:
         stage = "Deprecated"
+    found = [complete] if compatible is None else [complete, compatible]
     ready = Assessment("Ready", "True", stage, f"used by {', '.join(users)}" if users else "not used by any Rollout")
     status = ModelVersionStatus(
         observed_generation=generation,
         digest=version_digest(spec),
         stage=stage,
         served_by=list(users),
-        conditions=_conditions(old.conditions, [ready, complete], generation, now),
+        contracts=list(old.contracts if bound is None else bound),
+        conditions=conditions(old.conditions, [ready, *found], generation, now),
     )
     return status.to_dict()
 
@@ -79,18 +93,15 @@ def support_changes_in(obj: dict[str, Any], now: float) -> float | None:
 
 
 def assessed_status(obj: dict[str, Any], now: float) -> dict[str, Any]:
-    """Status of a DataContract or AgentPolicy: what is accepted, and what is not enforced yet."""
+    """Status of an AgentPolicy: whether it is accepted, and what is not enforced yet."""
     generation = obj["metadata"].get("generation", 1)
     old = [Condition.model_validate(c) for c in (obj.get("status") or {}).get("conditions") or []]
     try:
-        if obj["kind"] == "DataContract":
-            found = assess_data_contract(DataContractSpec.model_validate(obj["spec"]))
-        else:
-            found = assess_agent_policy(AgentPolicySpec.model_validate(obj["spec"]))
+        found = assess_agent_policy(AgentPolicySpec.model_validate(obj["spec"]))
     except ValidationError as error:
         found = [Assessment("Accepted", "False", "InvalidSpec", first_error(error))]
-    conditions = _conditions(old, found, generation, now)
-    return {"observedGeneration": generation, "conditions": [c.to_dict() for c in conditions]}
+    made = conditions(old, found, generation, now)
+    return {"observedGeneration": generation, "conditions": [c.to_dict() for c in made]}
 
 
 def first_error(error: ValidationError) -> str:
@@ -100,7 +111,8 @@ def first_error(error: ValidationError) -> str:
     return f"spec.{path}: {problem['msg']}"
 
 
-def _conditions(old: Sequence[Condition], found: Sequence[Assessment], generation: int, now: float) -> list[Condition]:
+def conditions(old: Sequence[Condition], found: Sequence[Assessment], generation: int, now: float) -> list[Condition]:
+    """What was found as conditions, sorted by type; one whose status did not change keeps its time."""
     made = [
         Condition.model_validate(
             {

@@ -15,6 +15,9 @@ import aiohttp
 from weir import __version__
 from weir.controller.act import SOON, Actor
 from weir.controller.actions import RequestReconciler
+from weir.controller.bindings import bind, expiries, fits
+from weir.controller.contractbook import ContractBook
+from weir.controller.contractcontrol import ContractControl
 from weir.controller.declarations import assessed_status, in_use, modelversion_status, serves, support_changes_in
 from weir.controller.guardrails import AdmissionProbe
 from weir.controller.metrics import ReleaseMetrics
@@ -40,12 +43,15 @@ from weir.runtime.reconciler import Controller
 from weir.runtime.resources import (
     ACTION_REQUESTS,
     AGENT_POLICIES,
+    CONTRACT_CHECKS,
+    CONTROLLER_REVISIONS,
     DATA_CONTRACTS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     GATEWAY_CLASSES,
     GATEWAYS,
     HTTP_ROUTES,
+    JOBS,
     MODEL_VERSIONS,
     OPERATOR_LEASE,
     PODS,
@@ -59,6 +65,7 @@ from weir.runtime.resources import (
 )
 from weir.runtime.telemetry import ReconcileScope, setup_logging, setup_tracing
 from weir.runtime.watch import Watched, WatchSource
+from weir.workload.checkjob import LABEL_CONTRACT
 from weir.workload.manifests import LABEL_ROLLOUT
 
 _log = logging.getLogger(__name__)
@@ -69,6 +76,9 @@ WATCHED = (
     Watched(ACTION_REQUESTS),
     Watched(ROLLOUT_RECORDS),
     Watched(DATA_CONTRACTS),
+    Watched(CONTRACT_CHECKS),
+    Watched(CONTROLLER_REVISIONS, LABEL_CONTRACT),
+    Watched(JOBS, LABEL_CONTRACT),
     Watched(AGENT_POLICIES),
     Watched(DEPLOYMENTS, LABEL_ROLLOUT),
     Watched(PODS, LABEL_ROLLOUT),
@@ -121,6 +131,7 @@ class Process:
         self.budgets = BudgetReader(SystemClock(), on_change=self._evidence, metrics=reads)
         observer = Observer(self.cache, time.time, lambda: self.source.missing)
         self._actor = Actor(client, self.cache, self.guard, observer, settings.image)
+        self.book = ContractBook(client, self.cache, self.guard, time.time)
         released = ReleaseMetrics(metrics.registry)
         self.notifier = Notifier(
             settings.notifications,
@@ -137,11 +148,24 @@ class Process:
             collector=self.collector,
             budgets=self.budgets,
             warmth=Warmth(session, self.add),
+            book=self.book,
             probe=AdmissionProbe(client, self._vouched),
             notifier=self.notifier,
             events=EventWriter(client, controller="weir.dev/rollout", instance=settings.identity, metrics=metrics),
             metrics=released,
             tracer=self.tracing.tracer,
+        )
+        self._contracts = ContractControl(
+            client=client,
+            cache=self.cache,
+            guard=self.guard,
+            actor=self._actor,
+            observer=observer,
+            book=self.book,
+            settings=settings,
+            metrics=metrics,
+            reads=reads,
+            add=self.add,
         )
         requests = RequestReconciler(
             client=client,
@@ -156,7 +180,8 @@ class Process:
             ROLLOUTS: self._controller("rollout", rollouts),
             ACTION_REQUESTS: self._controller("actionrequest", requests),
             MODEL_VERSIONS: self._controller("modelversion", self._reconcile_version),
-            DATA_CONTRACTS: self._controller("datacontract", self._reconcile_declaration),
+            DATA_CONTRACTS: self._controller("datacontract", self._contracts.contract),
+            CONTRACT_CHECKS: self._controller("contractcheck", self._contracts.check),
             AGENT_POLICIES: self._controller("agentpolicy", self._reconcile_declaration),
         }
         self._leading = False
@@ -195,8 +220,15 @@ class Process:
         rollouts = self.cache.select(ROLLOUTS, key.namespace)
         users, serving = in_use(key.name, rollouts), serves(key.name, rollouts)
         now = time.time()
-        again = await self._write_status(key, obj, modelversion_status(obj, users, serving, now))
-        return support_changes_in(obj, now) if again is None else again
+        binding = bind(obj, self.book)
+        fit = await asyncio.to_thread(fits, obj, binding, self.book, now) if binding is not None else None
+        bound = binding.contracts if binding is not None else None
+        status = modelversion_status(obj, users, serving, now, bound=bound, compatible=fit)
+        again = await self._write_status(key, obj, status)
+        if again is not None:
+            return again
+        ends = [support_changes_in(obj, now), *(at - now for at in expiries(obj, self.book, now))]
+        return min((end for end in ends if end is not None), default=None)
 
     async def _reconcile_declaration(self, key: ObjectKey, _scope: ReconcileScope) -> float | None:
         obj = self.cache.get(key.resource, key.namespace, key.name)
@@ -231,6 +263,7 @@ class Process:
         """Lets running reconciles finish, then gives the Lease back."""
         await asyncio.gather(*(c.queue.shutdown(_GRACE) for c in self.controllers.values() if self._leading))
         await self.notifier.stop()
+        await self._contracts.close()
         await self.elector.release()
         self.source.stop()
         self.tracing.shutdown()

@@ -18,6 +18,7 @@ from weir.controller.guardrails import PATIENCE, AdmissionProbe
 from weir.controller.memory import Memories, Memory, must_write
 from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import Observer, Versions, view_of
+from weir.controller.standings import Book, Standings
 from weir.controller.warmth import Warmth
 from weir.evidence.budget import BudgetReader, Service
 from weir.evidence.collector import Collector
@@ -56,6 +57,7 @@ class RolloutReconciler:
         collector: Collector,
         budgets: BudgetReader,
         warmth: Warmth,
+        book: Book,
         probe: AdmissionProbe,
         notifier: Notifier,
         events: EventWriter,
@@ -71,6 +73,7 @@ class RolloutReconciler:
         self._collector = collector
         self._budgets = budgets
         self._warmth = warmth
+        self._standings = Standings(cache, book, wall)
         self._probe = probe
         self._notifier = notifier
         self._events = events
@@ -103,7 +106,8 @@ class RolloutReconciler:
         self._late(key, now)
         with self._tracer.start_as_current_span("observe"):
             versions, seen = self._observer.versions(view, status), self._observer.seen(view)
-            observation = self._observe(key, view, status, versions, seen, memory=memory)
+            told = self._standings.of(view, status, versions.target, self._warmth.metadata(key))
+            observation = replace(self._observe(key, view, status, versions, seen, memory=memory), contracts=told)
         with self._tracer.start_as_current_span("decide") as span:
             decision = decide(view, status, observation, now)
             span.set_attribute("weir.decisions", [event.reason for event in decision.events])
@@ -125,6 +129,8 @@ class RolloutReconciler:
             # What the API server said of this very write is to be decided upon and told, though nothing else changes.
             return SOON
         again = self._next(key, decision, now)
+        checks = await self._standings.ask(obj, decision.status, told)
+        again = again if checks is None else min(checks, again if again is not None else checks)
         # What is refused or fought over is tried again, also by a Rollout that waits for nothing else.
         return min(again or _RETRY, _RETRY) if memory.problems else again
 
@@ -303,6 +309,7 @@ class RolloutReconciler:
         uid = self._uids.pop(key, None)
         if uid is not None:
             self._memories.forget(uid)
+            self._standings.forget(uid)
             self._notifier.forget(Subject(key.namespace, key.name, uid))
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from weir.controller.checkfate import job_end
+from weir.controller.contractbook import contract_of, named_by, needed, unfinished
 from weir.controller.observe import finished
 from weir.runtime.cache import Cache, EventType
 from weir.runtime.resources import (
     ACTION_REQUESTS,
     AGENT_POLICIES,
+    CONTRACT_CHECKS,
+    CONTROLLER_REVISIONS,
     DATA_CONTRACTS,
     GATEWAY_CLASSES,
     GATEWAYS,
     HTTP_ROUTES,
+    JOBS,
     MODEL_VERSIONS,
     ROLLOUT_RECORDS,
     ROLLOUTS,
@@ -29,7 +34,7 @@ from weir.workload.readiness import SERVICE_LABEL
 def affected(cache: Cache, resource: Resource, obj: KubeObject, change: EventType) -> Iterator[ObjectKey]:
     """Keys to look at again after a change; our own status echo wakes nobody."""
     namespace = obj["metadata"].get("namespace") or ""
-    if resource in (ROLLOUTS, MODEL_VERSIONS, DATA_CONTRACTS, AGENT_POLICIES):
+    if resource in (ROLLOUTS, MODEL_VERSIONS, AGENT_POLICIES):
         if change is not EventType.STATUS:
             yield key_of(resource, obj)
         if resource is ROLLOUTS:
@@ -37,8 +42,14 @@ def affected(cache: Cache, resource: Resource, obj: KubeObject, change: EventTyp
             yield from _versions_served_by(cache, obj)
             if change in (EventType.ADDED, EventType.DELETED):
                 yield from _requests_naming(cache, obj)
-        elif resource is MODEL_VERSIONS and change is not EventType.STATUS:
-            yield from _rollouts_naming(cache, obj)
+        elif resource is MODEL_VERSIONS:
+            contracts = sorted(named_by(obj))
+            # What a version is bound to stands in its status.
+            if contracts or change is not EventType.STATUS:
+                yield from _rollouts_naming(cache, obj)
+            yield from (ObjectKey(DATA_CONTRACTS, namespace, name) for name in contracts)
+    elif resource in (DATA_CONTRACTS, CONTRACT_CHECKS, CONTROLLER_REVISIONS, JOBS):
+        yield from _about_contracts(cache, resource, obj, change)
     elif resource in (ACTION_REQUESTS, ROLLOUT_RECORDS):
         if resource is ACTION_REQUESTS:
             yield key_of(resource, obj)
@@ -50,13 +61,56 @@ def affected(cache: Cache, resource: Resource, obj: KubeObject, change: EventTyp
         yield from _owners(cache, resource, obj)
 
 
+def _about_contracts(cache: Cache, resource: Resource, obj: KubeObject, change: EventType) -> Iterator[ObjectKey]:
+    """Whom a change of a contract, its revisions, its checks or their Jobs concerns."""
+    meta = obj["metadata"]
+    namespace, name = meta["namespace"], meta["name"]
+    if resource is DATA_CONTRACTS:
+        if change is not EventType.STATUS:
+            yield key_of(resource, obj)
+        # Also on its own status: only an accepted contract is checked.
+        yield from _unfinished_checks(cache, namespace, name)
+        yield from _using(cache, namespace, name)
+    elif resource is CONTROLLER_REVISIONS:
+        for owner in meta.get("ownerReferences") or []:
+            if owner.get("kind") == DATA_CONTRACTS.kind:
+                yield ObjectKey(DATA_CONTRACTS, namespace, owner["name"])
+                yield from _using(cache, namespace, owner["name"])
+    elif resource is CONTRACT_CHECKS:
+        if change is not EventType.STATUS:
+            yield key_of(resource, obj)
+        yield ObjectKey(DATA_CONTRACTS, namespace, contract_of(obj))
+        if change is EventType.DELETED:
+            yield from _unfinished_checks(cache, namespace)
+    else:
+        check = cache.get(CONTRACT_CHECKS, namespace, name)
+        if check is not None:
+            yield key_of(CONTRACT_CHECKS, check)
+            yield ObjectKey(DATA_CONTRACTS, namespace, contract_of(check))
+        if change is EventType.DELETED or job_end(obj) is not None:
+            # There may be room for the next one now.
+            yield from _unfinished_checks(cache, namespace)
+
+
+def _unfinished_checks(cache: Cache, namespace: str, contract: str | None = None) -> Iterator[ObjectKey]:
+    """ContractChecks without a result, of one contract or of the namespace."""
+    for check in cache.select(CONTRACT_CHECKS, namespace):
+        if unfinished(check) and contract in (None, contract_of(check)):
+            yield key_of(CONTRACT_CHECKS, check)
+
+
+def _using(cache: Cache, namespace: str, contract: str) -> Iterator[ObjectKey]:
+    """ModelVersions that name a contract, and the Rollouts that have to do with them."""
+    versions = {v["metadata"]["name"] for v in cache.select(MODEL_VERSIONS, namespace) if contract in named_by(v)}
+    yield from (ObjectKey(MODEL_VERSIONS, namespace, name) for name in sorted(versions))
+    for rollout in cache.select(ROLLOUTS, namespace) if versions else ():
+        if versions & needed(rollout):
+            yield key_of(ROLLOUTS, rollout)
+
+
 def _versions_of(rollout: KubeObject) -> Iterator[ObjectKey]:
     """ModelVersions whose use changes with the Rollout."""
-    status = rollout.get("status") or {}
-    names = {rollout["spec"]["versionRef"]["name"]}
-    names |= {status[arm]["version"] for arm in ("stable", "candidate") if status.get(arm)}
-    names |= {kept["version"] for kept in status.get("retained") or []}
-    for name in sorted(names):
+    for name in sorted(needed(rollout)):
         yield ObjectKey(MODEL_VERSIONS, rollout["metadata"]["namespace"], name)
 
 

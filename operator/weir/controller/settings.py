@@ -31,6 +31,16 @@ class Settings:
     """Seconds that finished ActionRequests are kept; 0 is for ever."""
     notifications: Path | None = None
     """Folder with the configuration and the secrets of notifications; without one there are none."""
+    check_image: str = "weir-check"
+    """Image that runs contract checks where a contract names none."""
+    check_role: str = "weir-check"
+    """ClusterRole that lets the pods of checks write their results."""
+    checks_at_once: int = 2
+    """Contract checks that run at once in a namespace."""
+    keep_checks: int = 5
+    """Ended checks that are kept of each contract."""
+    contract_sources: tuple[str, ...] = ()
+    """URL prefixes (oci://, https://) that documents of contracts may be read from; none by default."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -41,19 +51,34 @@ class Settings:
         port = environ.get("WEIR_HTTP_PORT", "8080")
         if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
             raise ValueError(f"WEIR_HTTP_PORT must be a port number, not {port!r}")
-        namespaces = tuple(sorted({n.strip() for n in environ.get("WEIR_NAMESPACES", "").split(",") if n.strip()}))
         own = environ.get("WEIR_LEASE_NAMESPACE") or environ.get("POD_NAMESPACE") or _own_namespace()
         pod = environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
         return cls(
             image=environ.get("WEIR_IMAGE", "weir-operator"),
-            namespaces=namespaces,
+            namespaces=_list(environ, "WEIR_NAMESPACES"),
             lease_namespace=own,
             identity=pod,
             log_level=environ.get("WEIR_LOG_LEVEL", "INFO"),
             port=int(port),
             keep_requests=_length(environ, "WEIR_ACTION_REQUESTS_KEEP_FOR", "168h"),
             notifications=Path(environ["WEIR_NOTIFICATIONS"]) if environ.get("WEIR_NOTIFICATIONS") else None,
+            check_image=environ.get("WEIR_CHECK_IMAGE") or "weir-check",
+            check_role=environ.get("WEIR_CHECK_ROLE") or "weir-check",
+            checks_at_once=_count(environ, "WEIR_CHECKS_AT_ONCE", "2"),
+            keep_checks=_count(environ, "WEIR_CONTRACT_CHECKS_KEEP", "5"),
+            contract_sources=_list(environ, "WEIR_CONTRACT_SOURCES"),
         )
+
+
+def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(sorted({part.strip() for part in environ.get(name, "").split(",") if part.strip()}))
+
+
+def _count(environ: Mapping[str, str], name: str, default: str) -> int:
+    text = environ.get(name) or default
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 1000):
+        raise ValueError(f"{name} must be a number from 1 to 1000, not {text!r}")
+    return int(text)
 
 
 def _length(environ: Mapping[str, str], name: str, default: str) -> float:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
 from weir.api.modelversion import ModelVersionSpec
 from weir.release.observation import Problem
 from weir.runtime.resources import ObjectKey
-from weir.workload.warmup import PodAddress, Synthetic, WarmUpResult, warm_up
+from weir.workload.warmup import WARMUP_HEADER, PodAddress, Synthetic, WarmUpResult, warm_up
+
+_log = logging.getLogger(__name__)
 
 RETRY = 2.0
 """Seconds between a failed warm-up and the next."""
+
+_METADATA_TIMEOUT = 10.0
+_METADATA_BYTES = 1 << 20
 
 
 @dataclass
@@ -23,6 +31,34 @@ class _Warming:
     task: asyncio.Task[WarmUpResult] | None = None
     done: bool = False
     problem: Problem | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+async def described(
+    session: aiohttp.ClientSession, pod: PodAddress, content: ModelVersionSpec
+) -> Mapping[str, Any] | None:
+    """What the model server says of its model (Open Inference Protocol); None where it says nothing readable.
+
+    Only asked where the version declares its requests or answers, and its server speaks that protocol. A server that
+    does not tell proves nothing, so there is no error.
+    """
+    declared = content.contracts is not None and (content.contracts.request or content.contracts.response)
+    if not declared or content.runtime.protocol != "OpenInference":
+        return None
+    path = f"/v2/models/{content.model_name}"
+    limit = aiohttp.ClientTimeout(total=_METADATA_TIMEOUT)
+    said = ""
+    try:
+        async with session.get(pod.base + path, timeout=limit, headers={WARMUP_HEADER: "true"}) as answer:
+            text = await answer.content.read(_METADATA_BYTES)
+            found = json.loads(text) if answer.status == 200 else None
+            said = f"HTTP {answer.status}"
+    except (TimeoutError, aiohttp.ClientError, ValueError, RecursionError) as error:
+        found, said = None, type(error).__name__
+    if isinstance(found, Mapping):
+        return found
+    _log.info("the model does not describe itself", extra={"pod": pod.name, "path": path, "answer": said})
+    return None
 
 
 @dataclass
@@ -51,6 +87,11 @@ class Warmth:
         warming = self._warming.get(key)
         return warming.problem if warming is not None else None
 
+    def metadata(self, key: ObjectKey) -> Mapping[str, Any] | None:
+        """What the pool that was warmed up says of its model, as ``described``."""
+        warming = self._warming.get(key)
+        return warming.metadata if warming is not None and warming.done else None
+
     def want(self, key: ObjectKey, pool: str, pods: Sequence[PodAddress], content: ModelVersionSpec) -> None:
         """Warms the pods of a pool up, unless that is done or under way."""
         warming = self._warming.get(key)
@@ -59,9 +100,15 @@ class Warmth:
             warming = self._warming[key] = _Warming(pool)
         if warming.done or (warming.task is not None and not warming.task.done()):
             return
-        task = asyncio.create_task(warm_up(self._session, pods, content), name=f"warm-up {pool}")
+        task = asyncio.create_task(self._warm(warming, pods, content), name=f"warm-up {pool}")
         warming.task = task
         task.add_done_callback(lambda ended: self._ended(key, warming, ended))
+
+    async def _warm(self, warming: _Warming, pods: Sequence[PodAddress], content: ModelVersionSpec) -> WarmUpResult:
+        result = await warm_up(self._session, pods, content)
+        if result.ok and pods:
+            warming.metadata = await described(self._session, pods[0], content)
+        return result
 
     def _ended(self, key: ObjectKey, warming: _Warming, task: asyncio.Task[WarmUpResult]) -> None:
         if task.cancelled():

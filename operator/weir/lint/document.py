@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
-from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
 
+from weir.contract.loading import MOST_NODES, TAG, ManifestLoader, UnreadableNode, key_text, scalar, too_deep
 from weir.lint.finding import Finding, Mark, Path, Severity, path_text
-
-_MOST_NODES = 200_000
-"""Nodes of one document with its aliases written out; beyond it the text is a bomb, no manifest."""
-
-_MOST_NESTED = 100
-"""Levels of nesting; parsers recurse, and no manifest goes so deep."""
-
-_TAG = "tag:yaml.org,2002:"
-_TRUE = frozenset({"y", "yes", "true", "on"})
-_INT = re.compile(r"[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)")
 
 
 @dataclass(frozen=True)
@@ -67,36 +56,15 @@ class Document:
         return replace(self, value=value, root=(*self.root, *path))
 
 
-try:  # ten times as fast, and the ancestor of kubectl's parser
-    from yaml import CSafeLoader as _Base
-except ImportError:
-    from yaml import SafeLoader as _Base  # type: ignore[assignment]
-
-
-class _Loader(_Base):
-    """SafeLoader with the plain scalars of kubectl's parser: no dates, no base 60, ``1e3`` is a number."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"(?:y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)", "yYnNtTfFoO"),
-    ("null", r"(?:~|null|Null|NULL|)", ["~", "n", "N", ""]),
-    ("int", _INT.pattern, "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
-    ("merge", r"<<", "<"),
-):
-    _Loader.add_implicit_resolver(f"{_TAG}{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
-
-
 def parse(source: Source) -> tuple[list[Document], list[Finding]]:
     """Every document of the text that holds anything, and what is wrong with the YAML itself."""
     documents: list[Document] = []
     findings: list[Finding] = []
     try:
-        deep = _too_deep(source.text)
+        deep = too_deep(source.text)
         if deep is not None:
-            return [], [_broken(source.name, deep, "nested too deeply")]
-        loader = _Loader(source.text)
+            return [], [_broken(source.name, _mark(deep), "nested too deeply")]
+        loader = ManifestLoader(source.text)
         while loader.check_node():
             reader = _Reader(source.name, loader)
             node = loader.get_node()
@@ -114,19 +82,6 @@ def parse(source: Source) -> tuple[list[Document], list[Finding]]:
     return documents, findings
 
 
-def _too_deep(text: str) -> Mark | None:
-    """Where the nesting goes beyond what can be composed safely."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, CollectionStartEvent):
-            depth += 1
-            if depth > _MOST_NESTED:
-                return _mark(event.start_mark)
-        elif isinstance(event, CollectionEndEvent):
-            depth -= 1
-    return None
-
-
 def _broken(file: str, mark: Mark, message: str) -> Finding:
     return Finding(file, mark, Severity.ERROR, "yaml", "", "", f"no YAML: {message}")
 
@@ -135,18 +90,10 @@ def _mark(mark: Any) -> Mark:
     return Mark(mark.line + 1, mark.column + 1)
 
 
-class _UnreadableNode(Exception):
-    """A node that no manifest may hold."""
-
-    def __init__(self, node: Node, message: str) -> None:
-        super().__init__(message)
-        self.node = node
-
-
 class _Reader:
     """Turns one document's nodes into values."""
 
-    def __init__(self, file: str, loader: _Loader) -> None:
+    def __init__(self, file: str, loader: ManifestLoader) -> None:
         self.findings: list[Finding] = []
         self._document = Document(file, None)
         self._loader = loader
@@ -156,7 +103,7 @@ class _Reader:
     def read(self, node: Node) -> Iterator[Document]:
         try:
             self._document.value = self._value(node, ())
-        except _UnreadableNode as error:
+        except UnreadableNode as error:
             self.findings.append(_broken(self._document.file, _mark(error.node.start_mark), str(error)))
             return
         except yaml.constructor.ConstructorError as error:  # a merge of what is no mapping
@@ -167,13 +114,13 @@ class _Reader:
 
     def _value(self, node: Node, path: Path) -> Any:
         self._nodes += 1
-        if self._nodes > _MOST_NODES:
-            raise _UnreadableNode(node, "too large once its aliases are written out")
+        if self._nodes > MOST_NODES:
+            raise UnreadableNode(node, "too large once its aliases are written out")
         if id(node) in self._open:
-            raise _UnreadableNode(node, "contains itself by an alias")
+            raise UnreadableNode(node, "contains itself by an alias")
         self._document.marks[path] = _mark(node.start_mark)
         if isinstance(node, ScalarNode):
-            return _scalar(node)
+            return scalar(node)
         assert isinstance(node, CollectionNode)
         if not node.flow_style:
             self._document.blocks.add(path)
@@ -189,25 +136,17 @@ class _Reader:
     def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         first: dict[str, Mark] = {}
         for key, _ in node.value:
-            name = self._key(key)
-            if key.tag != f"{_TAG}merge" and name in first:
+            name = key_text(key)
+            if key.tag != f"{TAG}merge" and name in first:
                 self._twice(name, path, _mark(key.start_mark), first[name])
             first.setdefault(name, _mark(key.start_mark))
         self._loader.flatten_mapping(node)
         result = {}
         for key, child in node.value:
-            name = self._key(key)
+            name = key_text(key)
             self._document.keys[(*path, name)] = _mark(key.start_mark)
             result[name] = self._value(child, (*path, name))
         return result
-
-    def _key(self, node: Node) -> str:
-        if not isinstance(node, ScalarNode):
-            raise _UnreadableNode(node, "a key must be a plain text")
-        value = _scalar(node) if node.tag != f"{_TAG}merge" else node.value
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        return "null" if value is None else str(value)
 
     def _twice(self, name: str, path: Path, mark: Mark, first: Mark) -> None:
         place = path_text((*path, name))
@@ -217,34 +156,3 @@ class _Reader:
                 self._document.file, mark, Severity.ERROR, "duplicate-key", "", place, message, "remove one of the two"
             )
         )
-
-
-def _scalar(node: ScalarNode) -> Any:
-    text: str = node.value
-    match node.tag.removeprefix(_TAG):
-        case "str" | "timestamp":
-            return text
-        case "null":
-            return None
-        case "bool":
-            return text.lower() in _TRUE
-        case "int" if _INT.fullmatch(text):
-            return _int(text)
-        case "float" | "int":
-            try:
-                return float(text)
-            except ValueError:
-                raise _UnreadableNode(node, f"{text!r} is no number") from None
-        case other:
-            raise _UnreadableNode(node, f"the tag {other} has no meaning in a manifest")
-
-
-def _int(text: str) -> int:
-    digits = text.replace("_", "").lower()
-    sign, digits = (-1, digits[1:]) if digits[0] == "-" else (1, digits.lstrip("+"))
-    for prefix, base in (("0b", 2), ("0o", 8), ("0x", 16)):
-        if digits.startswith(prefix):
-            return sign * int(digits[2:], base)
-    # An old notation that the parser still knows: 010 is eight.
-    octal = len(digits) > 1 and digits.startswith("0") and set(digits) <= set("01234567")
-    return sign * int(digits, 8 if octal else 10)

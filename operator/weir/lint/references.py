@@ -33,7 +33,8 @@ _REFERENCES = (
     _Reference("ModelVersion", ("spec", "contracts", "response"), "DataContract"),
     _Reference("ModelVersion", ("spec", "contracts", "trainedOn", ...), "DataContract"),
     _Reference("ModelVersion", ("spec", "support", "replacedBy"), "ModelVersion"),
-    _Reference("DataContract", ("spec", "parity", "against", "name"), "DataContract"),
+    _Reference("ModelVersion", ("spec", "contracts", "servedFrom", ...), "DataContract"),
+    _Reference("ContractCheck", ("spec", "contractRef", "name"), "DataContract"),
     _Reference("AgentPolicy", ("spec", "selector", "names", ...), "Rollout"),
 )
 
@@ -58,6 +59,8 @@ def _missing(linted: LintedObject, reference: _Reference, objects: Sequence[Lint
     names = {o.name for o in there}
     for path in _places(linted, reference.path):
         name = linted.at(*path)
+        if isinstance(name, str):
+            name = name.partition("@")[0]  # a contract may be pinned to a revision: NAME@DIGEST
         if isinstance(name, str) and name not in names:
             hint = f"there are {', '.join(sorted(names)[:5])}; fine if it is in the cluster already"
             linted.warn("unknown-reference", path, f"no {reference.target} {name} in these files", hint)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from weir.lint.bounds import Load
+from weir.lint.contracts import check_contract
 from weir.lint.document import Source, parse
 from weir.lint.finding import CODES, Finding, Severity
 from weir.lint.objects import LintedObject, objects
@@ -63,6 +64,7 @@ def lint(sources: Sequence[Source], options: Options | None = None) -> Report:
                     findings.append(found)
     check_references(linted)
     for one in linted:
+        check_contract(one)
         check_practice(one)
         if options.load is not None:
             check_passing(one, options.load)

@@ -19,6 +19,7 @@ from weir.api.base import format_time
 from weir.api.evidencestatus import EvidenceStatus
 from weir.api.rolloutrecord import RolloutRecordSpec
 from weir.api.rolloutstatus import DecisionEntry, Measurement
+from weir.record.contracts import ContractDecision, contract_decisions
 from weir.record.recompute import JUDGED, NotRecomputableError, Then, differences, same_state, then, together
 from weir.release.ledger import parse
 from weir.release.record import record_hash
@@ -67,6 +68,7 @@ def replay(name: str, record: RolloutRecordSpec, previous: RolloutRecordSpec | N
     evidence = {seen.gate: seen for seen in record.evidence}
     for entry in record.decisions:
         checks += _entry(record, entry, evidence)
+    checks += [_contracts(found) for found in contract_decisions(record)]
     checks += [_state(record, seen) for seen in record.evidence if any(series.state for series in seen.series)]
     return Replay(name, tuple(checks))
 
@@ -116,6 +118,12 @@ def _entry(record: RolloutRecordSpec, entry: DecisionEntry, evidence: Mapping[st
             finding, wrong = "not recomputed", ["all gates decide together, and not all can be recomputed"]
         found.append(Check(label, measured.gate, str(measured.verdict), shown, finding, "; ".join(wrong)))
     return found
+
+
+def _contracts(found: ContractDecision) -> Check:
+    label = f"{format_time(found.entry.at)} {found.entry.reason}"
+    finding: Finding = "differs" if found.wrong else "agrees"
+    return Check(label, "(contracts)", found.recorded, found.recomputed, finding, found.wrong)
 
 
 def _unknown(label: str, measured: Measurement, why: str) -> Check:

@@ -95,7 +95,7 @@ def _close(turn: Turn, candidate: VersionStatus, outcome: Outcome, reason: str, 
     # What put a release back was told when that began; what the last stage saw is told here.
     evidence = turn.measurements if up else ()
     phase = Phase.PROMOTED if up else Phase.ROLLED_BACK
-    turn.note(phase, f"Release{outcome}", told, cause=cause, evidence=evidence)
+    turn.note(phase, f"Release{outcome}", told, cause=cause, evidence=evidence, contracts=up)
     summary = ReleaseSummary(
         release=turn.status.release,
         candidate=candidate,

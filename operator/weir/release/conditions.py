@@ -10,7 +10,7 @@ from typing import Literal
 
 from weir.api.base import Condition, with_conditions
 from weir.api.rolloutstatus import Phase, RolloutStatus
-from weir.release import approvals, budget
+from weir.release import approvals, budget, contracts
 from weir.release.feasible import CONDITION, forecast
 from weir.release.turn import Turn
 
@@ -33,6 +33,9 @@ def conditions(turn: Turn) -> tuple[Condition, ...]:
     if found is not None:
         told = turn.status.budget.message if turn.status.budget is not None else found.message
         result.append((budget.CONDITION, found.available, found.reason, told))
+    kept = contracts.assess(turn.status.contracts)
+    if kept is not None:
+        result.append((contracts.CONDITION, kept.status, kept.reason, kept.message))
     outlook = forecast(turn)
     if outlook is not None:
         result.append((CONDITION, outlook.status, outlook.reason, outlook.message))

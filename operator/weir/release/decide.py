@@ -11,7 +11,7 @@ the cluster, so the machine can be driven through every interleaving, and replay
 from __future__ import annotations
 
 from weir.api.rolloutstatus import Outcome, RolloutStatus
-from weir.release import approvals, budget, pauses, requests
+from weir.release import approvals, budget, contracts, pauses, requests
 from weir.release.closing import finish, promote
 from weir.release.conditions import conditions
 from weir.release.decision import Decision, Event
@@ -37,6 +37,7 @@ def decide(view: RolloutView, status: RolloutStatus, obs: Observation, now: floa
     """
     turn = Turn(view, status, obs, round(now, 3))
     approvals.refresh(turn)
+    contracts.look(turn)
     look(turn)  # before a pause ends, which moves the time from which evidence counts
     requests.handle(turn)
     pauses.keep_time(turn)
@@ -45,6 +46,8 @@ def decide(view: RolloutView, status: RolloutStatus, obs: Observation, now: floa
         # Some requests wait for a moment, which may just have come.
         if not _transition(turn) and not requests.handle(turn):
             break
+    contracts.look(turn)  # of whoever is there now
+    pauses.begin(turn)
     if turn.status.candidate is not None:
         turn.wake(turn.now + _POLL)
         turn.wake(turn.status.deadline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weir.api.rolloutstatus import RolloutStatus
+from weir.release import contracts
 from weir.release.decision import Collect, Desired, PoolIntent
 from weir.release.plan import planned_replicas
 from weir.release.record import record
@@ -24,7 +25,7 @@ def desired(turn: Turn) -> Desired:
         pools=_pools(turn),
         remove=_removable(turn),
         weights=intended(_routed(turn), serving=running and status.weight > 0),
-        warm_up=pool if running and stage is None and not turn.obs.blockers and not status.restoring else None,
+        warm_up=pool if running and stage is None and not _waiting(turn) and not status.restoring else None,
         synthetic=pool if preview else None,
         preview=pool if preview else None,
         collect=_collect(turn),
@@ -35,7 +36,9 @@ def desired(turn: Turn) -> Desired:
 
 def _waiting(turn: Turn) -> bool:
     """Whether the candidate is held back before anything of it exists."""
-    return bool(turn.obs.blockers) and turn.stage is None and not turn.status.restoring
+    if turn.stage is not None or turn.status.restoring:
+        return False
+    return bool(turn.obs.blockers) or contracts.waits(turn)
 
 
 def _routed(turn: Turn) -> RolloutStatus:

@@ -39,6 +39,9 @@ def significant(status: RolloutStatus) -> dict[str, Any]:
         content["ramp"] = {key: value for key, value in content["ramp"].items() if key in _PLACE}
     if content.get("hold"):
         content["hold"] = {"reason": content["hold"]["reason"]}
+    if content.get("contracts"):
+        for finding in content["contracts"].get("findings", []):
+            finding.pop("message", None)
     content["conditions"] = [
         {key: condition[key] for key in ("type", "status", "reason")} for condition in content.get("conditions", [])
     ]

@@ -10,6 +10,7 @@ from typing import Literal
 from weir.api.actionrequest import ActionRequestSpec
 from weir.api.evidencestatus import Counts
 from weir.api.rollout import RolloutSpec
+from weir.contract.finding import Standing
 from weir.stats.noise import Noise
 
 
@@ -172,6 +173,9 @@ class Observation:
     """Why consents cannot be trusted: the admission policies that vouch for requesters are not in force."""
     admission_open: bool = False
     """Whether a request in somebody else's name was seen to get through, so that consents may be forged."""
+    contracts: Mapping[str, Standing | None] = field(default_factory=dict)
+    """ModelVersion → what its DataContracts say of it: of the version that is, or is to be, rolled out beside stable,
+    and of stable by itself. None where that is not known yet; empty where no version names a contract."""
     recorded: Mapping[int, str] = field(default_factory=dict)
     """Release number → hash, of the RolloutRecords that exist for this Rollout."""
 

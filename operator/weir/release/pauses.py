@@ -26,11 +26,16 @@ def keep_time(turn: Turn) -> None:
         else:
             turn.wake(pause.until)
     started = turn.status.paused_at
-    if turn.paused and started is None and turn.status.candidate is not None:
-        turn.set(paused_at=turn.now)
-    elif started is not None and not turn.paused:
+    begin(turn)
+    if started is not None and not turn.paused:
         _shift(turn, started)
         turn.set(paused_at=None)
+
+
+def begin(turn: Turn) -> None:
+    """Notes a pause that began in the middle of a turn: a contract stops a release that has just started."""
+    if turn.paused and turn.status.paused_at is None and turn.status.candidate is not None:
+        turn.set(paused_at=turn.now)
 
 
 def _shift(turn: Turn, started: float) -> None:

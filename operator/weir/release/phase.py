@@ -5,6 +5,9 @@ from __future__ import annotations
 from weir.api.rolloutstatus import Phase
 from weir.release.turn import Turn
 
+PENDING = "ContractCheckPending"
+"""Reason of a hold until a check of data that is under way: it passes by itself, so the release is not stuck."""
+
 
 def phase(turn: Turn) -> Phase:
     """Phase that follows from the rest of the status."""
@@ -22,14 +25,14 @@ def phase(turn: Turn) -> Phase:
 
 
 def _running(turn: Turn) -> Phase:
-    if turn.paused:
+    if turn.paused_by_people:
         return Phase.PAUSED
     stage = turn.stage
     if stage is None:
         if turn.status.hold is not None:
             return Phase.PREFLIGHT
         return Phase.AWAITING_APPROVAL if _awaits(turn) else Phase.WARM_UP
-    if turn.status.hold is not None:
+    if turn.status.hold is not None and turn.status.hold.reason != PENDING:
         return Phase.HELD
     if _awaits(turn):
         return Phase.AWAITING_APPROVAL

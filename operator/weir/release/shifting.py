@@ -9,7 +9,7 @@ from weir.api.approval import PROMOTE
 from weir.api.base import seconds
 from weir.api.gate import Gate
 from weir.api.rolloutstatus import GateStatus, Outcome, Verdict
-from weir.release import approvals, budget, ramp
+from weir.release import approvals, budget, contracts, ramp
 from weir.release.capacity import safe_weight
 from weir.release.gates import fresh, judge
 from weir.release.observation import Problem
@@ -23,6 +23,7 @@ def progress(turn: Turn, *, promote: Callable[[Turn], None]) -> bool:
     if _superseded(turn):
         return True
     approvals.refresh(turn)
+    contracts.look(turn)
     look(turn)
     if turn.status.force is None:
         failed = next((g for g in turn.status.gates if g.verdict is Verdict.FAIL), None)
@@ -33,7 +34,7 @@ def progress(turn: Turn, *, promote: Callable[[Turn], None]) -> bool:
         if spent is not None:
             turn.end(Outcome.ROLLED_BACK, "ErrorBudgetShareSpent", spent)
             return True
-    if approvals.expire(turn) or _replanned(turn) or ramp.guard(turn, _deadline(turn)):
+    if contracts.expire(turn) or approvals.expire(turn) or _replanned(turn) or ramp.guard(turn, _deadline(turn)):
         return True
     stage = turn.stage
     if _prepare(turn) if stage is None else _stage(turn, stage, promote):
@@ -109,8 +110,8 @@ def _prepare(turn: Turn) -> bool:
         turn.say(f"letting the gateway learn where {candidate.label} is")
         turn.wake(known)
         return False
-    if not approvals.permits(turn, first.weight):
-        turn.set(deadline=None)  # neither is waiting for people
+    if contracts.forbids(turn) or not approvals.permits(turn, first.weight):
+        turn.set(deadline=None)  # neither is waiting for people, or for data
         return False
     turn.enter(0, _deadline(turn))
     return True
@@ -127,7 +128,14 @@ def _blocked(turn: Turn) -> bool:
     if frozen is not None:
         turn.hold(frozen)
         turn.set(deadline=None)  # waiting for the budget is no lack of progress
-    return frozen is not None
+        return True
+    forbidden = contracts.before_pods(turn)
+    if forbidden is not None:
+        turn.hold(forbidden)
+        turn.set(deadline=None)  # nor is waiting for data or a waiver
+    elif contracts.waits(turn):
+        return contracts.forbids(turn)
+    return forbidden is not None
 
 
 def _enough(turn: Turn, stage: Stage) -> bool:
@@ -157,13 +165,15 @@ def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
     if not turn.skipped and not _observed(turn, stage):
         return bool(turn.status.stage and turn.status.stage.evidence_from is not None)
     if turn.paused:
-        turn.say("paused")
+        if not contracts.forbids(turn):
+            turn.say("paused")
         return False
     if turn.status.force is None and not _passed(turn, stage):
         ready = _enough(turn, replace(stage, weight=stage.ahead))
         if turn.status.ending is not None:
             return True
-        return budget.freeze(turn) is None and ramp.rise(turn, stage, _deadline(turn), ready=ready)
+        halted = budget.freeze(turn) is not None or contracts.forbids(turn, hold=False)
+        return not halted and ramp.rise(turn, stage, _deadline(turn), ready=ready)
     if not approvals.permits(turn, PROMOTE if index == last else plan[index + 1].weight):
         turn.set(deadline=None)
         return False
@@ -178,7 +188,8 @@ def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
 def _weight_in_place(turn: Turn, stage: Stage) -> bool:
     """Capacity first, then the weight, then the gateway's word for it; whatever is missing stops the evidence."""
     enough = _enough(turn, stage)
-    ready = enough and not turn.paused
+    forbidden = stage.weight > turn.status.weight and contracts.forbids(turn, hold=False)
+    ready = enough and not turn.paused and not forbidden
     free = stage.weight <= turn.status.weight or (ready and approvals.ceiling(turn) >= stage.weight)
     wanted = stage.weight if free else turn.status.weight
     weight = safe_weight(wanted, turn.status.weight, turn.candidate_carries, _stable_carries(turn))
@@ -194,6 +205,9 @@ def _weight_in_place(turn: Turn, stage: Stage) -> bool:
     if weight < stage.weight or not enough:
         _restart_evidence(turn)
         if ready and not approvals.permits(turn, stage.weight):
+            turn.set(deadline=None)
+            return False
+        if enough and contracts.forbids(turn):
             turn.set(deadline=None)
             return False
         candidate = turn.status.candidate
@@ -306,7 +320,7 @@ def _passed(turn: Turn, stage: Stage) -> bool:
     for gate in open_gates:
         if _overdue(turn, gate, states.get(gate.name), since or turn.now):
             return False
-    if turn.status.ending is not None:
+    if turn.status.ending is not None or contracts.forbids(turn):
         return False
     ends = turn.now if skipped else (since or turn.now) + stage.min_duration
     moves = turn.now >= ends and (not open_gates or stage.name == RAMP)

@@ -81,9 +81,13 @@ class Turn:
         *,
         cause: Cause = WEIR,
         evidence: Sequence[Measurement] = (),
+        contracts: bool = False,
         warning: bool = False,
     ) -> None:
-        """Appends to the decision log and says it as an Event; the log keeps its first half and its newest half."""
+        """Appends to the decision log and says it as an Event; the log keeps its first half and its newest half.
+
+        ``contracts``: what they say now is one of the things that the decision stands on.
+        """
         stage = self.status.stage.name if self.status.stage else ""
         entry = DecisionEntry(
             at=self.now,
@@ -95,6 +99,7 @@ class Turn:
             actor=cause.by,
             request=cause.request,
             evidence=list(evidence),
+            contracts=self.status.contracts if contracts else None,
         )
         log = list(self.status.decisions)
         if len(log) >= _MAX_DECISIONS:
@@ -156,8 +161,21 @@ class Turn:
 
     @property
     def paused(self) -> bool:
-        """Whether somebody paused the Rollout; an earlier version is put back all the same."""
+        """Whether somebody, or a contract, paused the Rollout; an earlier version is put back all the same."""
+        return (self.paused_by_people or self.paused_by_contract) and not self.status.restoring
+
+    @property
+    def paused_by_people(self) -> bool:
+        """Whether somebody paused the Rollout, in its spec or by a request."""
         return (self.view.spec.paused or self.status.pause is not None) and not self.status.restoring
+
+    @property
+    def paused_by_contract(self) -> bool:
+        """Whether a DataContract stops the clock of the running release; a forced promotion does not wait for any."""
+        status = self.status
+        if status.contracts is None or status.candidate is None or status.force is not None:
+            return False
+        return any(finding.effect == "Pause" for finding in status.contracts.findings)
 
     @property
     def candidate_carries(self) -> int:
@@ -275,7 +293,7 @@ class Turn:
             self.set(ramp=RampStatus(weight=stage.weight, moved_at=self.now))
         phase = Phase.BAKE if stage.kind == "Bake" else Phase.SHIFTING
         reached = f"{why}entering {stage.name}: {stage.weight} % of requests to {self._label}"
-        self.note(phase, "StageEntered", reached, evidence=evidence, cause=cause)
+        self.note(phase, "StageEntered", reached, evidence=evidence, contracts=not why, cause=cause)
 
     def stand_down(self) -> None:
         """The release no longer stands before what it waited for people: the wait and its deadline are over."""
@@ -308,7 +326,8 @@ class Turn:
             others = [f for f in self.status.failed if f.revision != candidate.revision]
             self.set(failed=[failed, *others][:10])
         evidence = self.measurements
-        self.note(Phase.ROLLING_BACK, reason, message, evidence=evidence, warning=outcome in STICKY, cause=cause)
+        warning = outcome in STICKY
+        self.note(Phase.ROLLING_BACK, reason, message, evidence=evidence, contracts=True, warning=warning, cause=cause)
 
     @property
     def _label(self) -> str:

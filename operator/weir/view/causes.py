@@ -14,8 +14,9 @@ from weir.view.words import sentence
 class Cause:
     """``means`` completes "because …", ``until`` "waits for …"; ``steps`` are (what to do, command or nothing).
 
-    Commands may use {name}, {version} (the ModelVersion that is wanted), {pool} (the candidate's Deployment) and {ns}
-    (the option for the namespace). ``whole``: what Weir says of it adds nothing.
+    Commands may use {name}, {version} (the ModelVersion that is wanted), {pool} (the candidate's Deployment), {ns}
+    (the option for the namespace) and {contract} (the DataContract that says the worst). ``whole``: what Weir says of
+    it adds nothing.
     """
 
     means: str
@@ -33,6 +34,13 @@ _ROUTE = ("See what the gateway says of the route.", "kubectl describe httproute
 _GATEWAYS = ("See which gateways there are and what state they are in.", "kubectl get gateways -A")
 _VERSIONS = ("See which ModelVersions there are.", "kubectl get modelversions{ns}")
 _NEW_VERSION = ("A ModelVersion cannot be changed: create a new one, and name it in place of MODELVERSION.", _NAME)
+_CONTRACT = "kubectl edit datacontracts.weir.dev {contract}{ns}"
+_CHECK = ("The data is repaired? Check it again.", "kubectl weir contract check {contract}{ns}")
+_WAIVE = (
+    "Accept it for a time, if you answer for it: add the waiver that is named above to spec.compatibility.waivers, "
+    "with approvedBy, reason and expires.",
+    _CONTRACT,
+)
 _ROLES = ("Compare the operator's rights with the roles of the chart.", "kubectl get clusterroles,clusterrolebindings")
 
 CAUSES: dict[str, Cause] = {
@@ -168,6 +176,41 @@ CAUSES: dict[str, Cause] = {
         ),
         until="the shares of the requests to be right",
     ),
+    "ContractFailed": Cause(
+        "a check found data that a DataContract forbids",
+        (_CHECK,),
+        until="data that keeps its contract",
+    ),
+    "DataDrifted": Cause(
+        "the data has drifted further from its reference than a DataContract tolerates",
+        (_CHECK, ("Or release a version that was trained on data as it is now.", _NAME)),
+        until="data as the reference has it, or a version that was trained on the new data",
+    ),
+    "ContractIncompatible": Cause(
+        "the version and its data, or its clients, do not fit each other by their DataContracts",
+        (_WAIVE, ("Or release a version that fits.", _NAME)),
+        until="contracts that fit, or a waiver",
+    ),
+    "ContractUnknown": Cause(
+        "nobody knows whether a DataContract is kept",
+        (_CHECK, ("See why there is no answer.", "kubectl describe datacontract {contract}{ns}")),
+        until="a check that gives an answer",
+    ),
+    "ContractCheckPending": Cause(
+        "data is being checked against its DataContract",
+        (("See how far the check is.", "kubectl get contractchecks{ns}"),),
+        until="a check of the data",
+    ),
+    "ContractForbidsSplit": Cause(
+        "the two versions must not share traffic by their DataContracts, and the strategy does that",
+        (("Switch all traffic at once instead: use spec.strategy.blueGreen.", _EDIT), _WAIVE),
+        until="a strategy that does not split the traffic, or contracts that fit both ways",
+    ),
+    "WaiverNeeded": Cause(
+        "the contracts alone cannot tell whether the version fits, so somebody has to answer for it",
+        (_WAIVE,),
+        until="a waiver in the DataContract",
+    ),
 }
 """Reason → what it means."""
 
@@ -232,6 +275,7 @@ def steps(info: RolloutInfo, found: tuple[tuple[str, str], ...]) -> tuple[Move, 
         "name": info.name,
         "version": info.wanted.name if info.wanted else "",
         "pool": version.pool if version else "",
+        "contract": next(iter(info.contracts.concerned if info.contracts is not None else ()), "CONTRACT"),
         "ns": f" -n {info.namespace}" if info.namespace else "",
     }
     return tuple(Move(text, command.format(**fields)) for text, command in found)

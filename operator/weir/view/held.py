@@ -9,6 +9,7 @@ from dataclasses import replace
 from weir.view import moves
 from weir.view.causes import CAUSES, POD_STEPS, steps, wanted
 from weir.view.commands import edit, kubectl
+from weir.view.contracting import REASONS, contract_held
 from weir.view.evidence import missing, new_name, old_name, overdue, prospect
 from weir.view.explanation import Explanation, Move
 from weir.view.model import RolloutInfo
@@ -151,4 +152,5 @@ _BY_REASON: dict[str, Callable[[RolloutInfo], Explanation]] = {
     "GateError": _gate_hold,
     "StableUnhealthy": _stable_sick,
     "SampleRatioMismatch": _wrong_shares,
+    **dict.fromkeys(REASONS, contract_held),
 }

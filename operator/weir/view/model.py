@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weir.view.contracts import Contracts
 from weir.view.ladder import ladder, read_spec
 from weir.view.parts import (
     Budget,
@@ -90,6 +91,8 @@ class RolloutInfo:
     deadline: Moment | None = None
     ramp: Ramp | None = None
     budget: Budget | None = None
+    contracts: Contracts | None = None
+    rollbackable: bool | None = None
     conditions: tuple[Condition, ...] = ()
     decisions: tuple[DecisionLine, ...] = ()
     history: tuple[Release, ...] = ()
@@ -219,6 +222,8 @@ class _Reading:
             deadline=status.time("deadline"),
             ramp=ramp(spec, status),
             budget=budget(spec, status),
+            contracts=Contracts.of(status.at("contracts")),
+            rollbackable=status.flag("rollbackable") if status.has("rollbackable") else None,
             conditions=conditions(status),
             decisions=tuple(DecisionLine.of(d) for d in status.items("decisions")),
             history=self._history(),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from weir.view import moves
 from weir.view.causes import CAUSES, POD_STEPS, steps, wanted
 from weir.view.commands import kubectl, weir
+from weir.view.contracting import against_serving, serving_evidence, serving_moves
 from weir.view.explanation import Explanation, Move
 from weir.view.model import RolloutInfo
 from weir.view.parts import Release
@@ -195,10 +196,16 @@ def _serving(info: RolloutInfo) -> Explanation:
     if last is not None and last.finished_at is not None and stable is not None and last.candidate.name == stable.name:
         since = f" since {when(last.finished_at, info.now)}"
     told = [f"Release {last.release} of {last.candidate.shown}: {last.outcome}."] if last is not None else []
+    wrong, headline = against_serving(info), f"All is well: {name} answers all requests{since}."
+    if wrong is not None:
+        what = "its data is not in order" if wrong.word == "Fail" else "nobody knows whether its data is in order"
+        headline = f"{name} answers all requests{since}, but {what}. Nothing is put back for that by itself."
+        told = [*serving_evidence(info, wrong), *told]
     return Explanation(
-        headline=f"All is well: {name} answers all requests{since}.",
+        headline=headline,
         evidence=tuple(told),
         moves=(
+            *(serving_moves(info) if wrong is not None else ()),
             moves.release(info),
             *_back(info),
         ),

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from weir.view import moves
 from weir.view.approving import ahead, ahead_moves
+from weir.view.contracting import contract_notes
 from weir.view.explanation import Explanation, Move
 from weir.view.model import RolloutInfo
 from weir.view.people import Request
@@ -34,7 +35,7 @@ def explain(info: RolloutInfo) -> Explanation:
         found = running(info)
         if info.ending is None:
             found = replace(found, evidence=(*found.evidence, *ahead(info)), moves=(*found.moves, *ahead_moves(info)))
-    return replace(found, notes=(*_requests(info), *_skip(info)))
+    return replace(found, notes=(*_requests(info), *_skip(info), *contract_notes(info)))
 
 
 def _silent(info: RolloutInfo) -> Explanation:

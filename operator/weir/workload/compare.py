@@ -58,10 +58,11 @@ def _covers_list(live: Sequence[Any], wanted: Sequence[Any], field: str) -> bool
 def _same_quantity(live: Any, wanted: Any) -> bool:
     if live == wanted:
         return True
-    left, right = _quantity(live), _quantity(wanted)
+    left, right = quantity(live), quantity(wanted)
     return left is not None and left == right
 
 
-def _quantity(value: Any) -> Decimal | None:
+def quantity(value: Any) -> Decimal | None:
+    """A Kubernetes quantity such as ``512Mi`` as a number; None for what is none."""
     match = _QUANTITY.fullmatch(str(value))
     return Decimal(match[1]) * _FACTOR[match[2] or ""] if match else None

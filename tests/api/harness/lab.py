@@ -158,11 +158,19 @@ class Lab:
         environment: Mapping[str, str] | None = None,
         **settings: str,
     ) -> Operator:
-        """Starts an operator, of the cluster or of ``namespace`` alone (its Lease then is there, too)."""
+        """Starts an operator, of the cluster or of ``namespace`` alone (its Lease then is there, too).
+
+        Fails while another with another Lease serves the same namespace: both would write, and a test would see
+        either's work for the other's.
+        """
         environment = dict(environment or {})
         if "namespace" in settings:
             environment["WEIR_NAMESPACES"] = settings["namespace"]
         lease_namespace = settings.get("lease_namespace", settings.get("namespace", SYSTEM))
+        served = environment.get("WEIR_NAMESPACES", "")
+        others = [other for other in self._operators if other.running and other.lease_namespace != lease_namespace]
+        rival = next((other for other in others if not served or other.serves in ("", served)), None)
+        assert rival is None, f"{rival.name} of {rival.serves or 'the whole cluster'} still runs" if rival else ""
         log = self.directory / f"operator-{lease_namespace}-{name}.log"
         made = Operator(kubeconfig or self.kubeconfig, log, name, environment, lease_namespace)
         self._operators.append(made)

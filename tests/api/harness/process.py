@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
@@ -53,10 +55,23 @@ class Operator:
             argv = [sys.executable, "-m", "weir.cli.main", "operator"]
             self.process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, cwd=self.log.parent)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
         return self.process.poll() is None
+
+    @property
+    def serves(self) -> str:
+        """The namespaces that it serves, as its environment has them; empty for the whole cluster."""
+        return self.environment.get("WEIR_NAMESPACES", "")
 
     def ready(self) -> bool:
         """What its /readyz says; fails when it has ended."""

@@ -115,5 +115,5 @@ def test_given_a_kind_then_its_columns_and_selectors_point_to_fields(kind: Kind)
 def test_given_short_names_then_they_are_unique_and_not_those_of_argo_rollouts() -> None:
     names = [name for kind in KINDS for name in crd(kind)["spec"]["names"]["shortNames"]]
 
-    assert len(set(names)) == len(names) == 6
+    assert len(set(names)) == len(names) == 7
     assert not set(names) & {"ro", "at", "ar", "cat", "exp"}

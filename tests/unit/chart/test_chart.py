@@ -207,7 +207,7 @@ def test_the_notes_name_the_next_command(helm: Helm) -> None:
 
 
 def test_alerts_and_dashboard_use_metrics_that_the_operator_has() -> None:
-    known = "".join(path.read_text() for path in (ROOT / "operator" / "weir").rglob("metrics.py"))
+    known = "".join(path.read_text() for path in (ROOT / "operator" / "weir").rglob("*metrics.py"))
     alerts = (CHART / "files" / "monitoring" / "alerts.yaml").read_text()
     dashboard: Path = CHART / "files" / "monitoring" / "dashboard.json"
     expressions = [rule["expr"] for group in yaml.safe_load(alerts) for rule in group["rules"]]

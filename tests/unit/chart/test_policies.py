@@ -24,7 +24,7 @@ KINDS = [f"{kind}AdmissionPolicy{what}" for kind in ("Validating", "Mutating") f
 def guarding(rendered: Rendered, kind: str) -> list[str]:
     """Names of the policies for actions, approvals and Rollouts, sorted."""
     names = (obj["metadata"]["name"] for obj in rendered.all(kind))
-    return sorted(name for name in names if not name.endswith("-protect-modelversions"))
+    return sorted(name for name in names if "-protect-" not in name)
 
 
 def policies(rendered: Rendered) -> list[Object]:
@@ -52,6 +52,14 @@ def test_they_can_be_left_out(render: Render) -> None:
     rendered = render("admission.actions=false", more=MUTATING)
     assert [name for kind in KINDS for name in guarding(rendered, kind)] == []
     assert rendered.one("ValidatingAdmissionPolicy", "weir-protect-modelversions")
+    assert rendered.one("ValidatingAdmissionPolicy", "weir-protect-checks")
+
+
+def test_results_of_checks_can_be_left_unguarded(render: Render) -> None:
+    rendered = render("admission.checks=false")
+    names = {obj["metadata"]["name"] for kind in KINDS for obj in rendered.all(kind)}
+    assert "weir-protect-modelversions" in names
+    assert "weir-protect-checks" not in names
 
 
 def test_every_policy_is_bound_by_its_name_and_denies(render: Render) -> None:
@@ -68,13 +76,14 @@ def test_every_policy_is_bound_by_its_name_and_denies(render: Render) -> None:
 
 def test_they_fail_closed_and_match_nothing_but_writes_of_our_own_kinds(render: Render) -> None:
     found = policies(render(more=MUTATING))
-    assert len(found) == len(VALIDATING) + len(STAMPING) + 1
+    assert len(found) == len(VALIDATING) + len(STAMPING) + 2
     for policy in found:
         assert policy["spec"]["failurePolicy"] == "Fail"
         for rule in policy["spec"]["matchConstraints"]["resourceRules"]:
             assert (rule["apiGroups"], rule["apiVersions"]) == ([GROUP], [VERSION])
-            # Without a slash: the operator's writes to status pass no policy.
-            assert set(rule["resources"]) <= {"actionrequests", "rollouts", "modelversions"}
+            # Without a slash: the operator's writes to status pass no policy. It never writes that of a ContractCheck.
+            known = {"actionrequests", "rollouts", "modelversions", "contractchecks", "contractchecks/status"}
+            assert set(rule["resources"]) <= known
             deletes = policy["metadata"]["name"].endswith("-protect-modelversions")
             assert set(rule["operations"]) <= ({"DELETE"} if deletes else {"CREATE", "UPDATE"})
 
@@ -134,6 +143,8 @@ def test_the_notes_say_what_is_missing(helm: Helm) -> None:
     assert "does not serve MutatingAdmissionPolicy" in helm(*install).partition("NOTES:")[2]
     off = helm(*install, "--set", "admission.actions=false").partition("NOTES:")[2]
     assert "WARNING: admission.actions is off" in off
+    unguarded = helm(*install, "--set", "admission.checks=false").partition("NOTES:")[2]
+    assert "WARNING: admission.checks is off" in unguarded
     assert "MutatingAdmissionPolicy" not in off
 
 

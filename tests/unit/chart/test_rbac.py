@@ -13,7 +13,7 @@ from weir.runtime import resources
 
 from .conftest import NAMESPACE, Render, Rendered
 
-WEIR, GATEWAY = "weir.dev", "gateway.networking.k8s.io"
+WEIR, GATEWAY, RBAC = "weir.dev", "gateway.networking.k8s.io", "rbac.authorization.k8s.io"
 READ = {"get", "list", "watch"}
 KEEP = READ | {"create", "patch", "delete"}
 
@@ -29,6 +29,13 @@ SERVED = {
     (WEIR, "datacontracts/status"): {"patch"},
     (WEIR, "agentpolicies/status"): {"patch"},
     (WEIR, "rolloutrecords"): READ | {"create"},
+    (WEIR, "contractchecks"): READ | {"create", "delete"},
+    ("apps", "controllerrevisions"): READ | {"create", "delete"},
+    ("batch", "jobs"): READ | {"create"},
+    ("", "configmaps"): {"get", "create"},
+    ("", "serviceaccounts"): {"create"},
+    (RBAC, "rolebindings"): {"create"},
+    (RBAC, "clusterroles/weir-check"): {"bind"},
     ("apps", "deployments"): KEEP,
     ("", "services"): KEEP,
     ("", "pods"): {"list", "watch"},
@@ -43,14 +50,15 @@ Rights = dict[tuple[str, str], set[str]]
 
 
 def rights(roles: Iterable[dict[str, Any]]) -> Rights:
-    """(group, resource) → verbs of roles; rules that are narrowed or widened in other ways are not expected."""
+    """(group, resource) → verbs of roles; one that is for an object alone has its name after a slash."""
     found: Rights = defaultdict(set)
     for role in roles:
         for rule in role["rules"]:
-            assert rule.keys() == {"apiGroups", "resources", "verbs"}
+            assert rule.keys() - {"resourceNames"} == {"apiGroups", "resources", "verbs"}
             for group in rule["apiGroups"]:
                 for resource in rule["resources"]:
-                    found[group, resource] |= set(rule["verbs"])
+                    for name in rule.get("resourceNames", [""]):
+                        found[group, f"{resource}/{name}" if name else resource] |= set(rule["verbs"])
     return dict(found)
 
 
@@ -89,13 +97,22 @@ def test_namespaced_mode_may_serve_the_operators_own_namespace(render: Render) -
     assert granted(rendered, "Role", NAMESPACE) == SERVED | LEASES
 
 
+def test_the_pods_of_checks_may_write_results_and_nothing_else(render: Render) -> None:
+    rendered = render(release="other")
+    role = rendered.one("ClusterRole", "other-weir-check")
+    assert rights([role]) == {(WEIR, "contractchecks"): {"get"}, (WEIR, "contractchecks/status"): {"patch"}}
+    (operator,) = rendered.one("Deployment", "other-weir")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "WEIR_CHECK_ROLE", "value": "other-weir-check"} in operator["env"]
+    assert (RBAC, "clusterroles/other-weir-check") in rights([rendered.one("ClusterRole", "other-weir")])
+
+
 def test_every_kind_the_code_can_watch_is_granted_and_nothing_else_is() -> None:
     declared = {
         (resource.group, resource.plural)
         for resource in vars(resources).values()
         if isinstance(resource, resources.Resource)
     }
-    wanted = {key for key in SERVED | GATEWAYS | LEASES if "/" not in key[1]}
+    wanted = {key for key in SERVED | GATEWAYS | LEASES if "/" not in key[1] and "bind" not in SERVED.get(key, ())}
     assert wanted <= declared
 
 
@@ -109,7 +126,8 @@ def test_no_rule_of_the_chart_has_a_wildcard_or_reads_secrets(render: Render) ->
 
 def test_people_get_weirs_kinds_through_the_builtin_roles(render: Render) -> None:
     rendered = render()
-    kinds = {"rollouts", "modelversions", "rolloutrecords", "actionrequests", "datacontracts", "agentpolicies"}
+    kinds = {"rollouts", "modelversions", "rolloutrecords", "actionrequests", "datacontracts", "contractchecks"}
+    kinds |= {"agentpolicies"}
     view, edit, admin = (rendered.one("ClusterRole", f"weir-{name}") for name in ("view", "edit", "admin"))
     assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
     assert rights([view]) == {(WEIR, kind): READ for kind in kinds}

@@ -18,7 +18,19 @@ from tests.unit.cli.apiserver import FakeApi
 from tests.unit.cli.objects import rolled_back, shifting
 
 ROOT = Path(__file__).parents[3]
-HEAVY = ("kubernetes", "aiohttp", "pydantic", "kopf", "prometheus_client", "opentelemetry", "requests", "apprise")
+HEAVY = (
+    "kubernetes",
+    "aiohttp",
+    "pydantic",
+    "kopf",
+    "prometheus_client",
+    "opentelemetry",
+    "requests",
+    "apprise",
+    "duckdb",
+    "ibis",
+    "pyarrow",
+)
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -79,12 +79,23 @@ def test_given_a_version_that_cannot_be_read_then_the_field_is_named() -> None:
     assert "spec.runtime.port" in ready["message"]
 
 
-def test_given_a_contract_that_cannot_be_read_then_it_is_not_accepted_and_the_field_is_named() -> None:
-    obj = {"kind": "DataContract", "metadata": {"name": "c", "generation": 3}, "spec": {"roles": "all"}}
+def test_given_a_policy_that_cannot_be_read_then_it_is_not_accepted_and_the_field_is_named() -> None:
+    obj = {"kind": "AgentPolicy", "metadata": {"name": "c", "generation": 3}, "spec": {"subjects": "all"}}
 
     status = assessed_status(obj, NOW)
 
     assert status["observedGeneration"] == 3
     accepted = condition(status, "Accepted")
     assert (accepted["status"], accepted["reason"]) == ("False", "InvalidSpec")
-    assert "spec.roles" in accepted["message"]
+    assert "spec.subjects" in accepted["message"]
+
+
+def test_given_a_version_that_is_bound_then_it_stays_bound_whatever_becomes_of_its_spec() -> None:
+    obj = model_version()
+    pin = {"role": "TrainedOn", "name": "orders", "digest": "sha256:" + "a" * 64}
+    obj["status"] = {"contracts": [pin]}
+    assert modelversion_status(obj, [], False, NOW)["contracts"] == [pin]
+
+    obj["spec"]["runtime"]["port"] = "many"
+
+    assert modelversion_status(obj, [], False, NOW)["contracts"] == [pin]

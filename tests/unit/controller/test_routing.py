@@ -6,10 +6,14 @@ from weir.controller.routing import affected
 from weir.runtime.cache import Cache, EventType
 from weir.runtime.resources import (
     ACTION_REQUESTS,
+    CONTRACT_CHECKS,
+    CONTROLLER_REVISIONS,
+    DATA_CONTRACTS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     GATEWAYS,
     HTTP_ROUTES,
+    JOBS,
     MODEL_VERSIONS,
     ROLLOUT_RECORDS,
     ROLLOUTS,
@@ -124,3 +128,82 @@ def test_given_a_service_that_a_user_runs_then_the_rollout_that_serves_from_it_i
     assert woken(cache, SERVICES, obj("digits-1")) == {("Rollout", "digits")}
     labels = {"kubernetes.io/service-name": "digits-1"}
     assert woken(cache, ENDPOINT_SLICES, obj("digits-1-abc", labels=labels)) == {("Rollout", "digits")}
+
+
+# --- contracts ---------------------------------------------------------------------------------------------------
+
+
+def check(name: str, contract: str = "orders", **status: Any) -> dict[str, Any]:
+    return {**obj(name, {"contractRef": {"name": contract}}), "status": status}
+
+
+@pytest.fixture
+def contracts(cache: Cache) -> Cache:
+    """v1, which digits serves, was trained on orders; v8, which nobody uses, on clicks."""
+    cache.put(MODEL_VERSIONS, obj("v1", {"contracts": {"trainedOn": ["orders@sha256:ab"], "request": "asked"}}))
+    cache.put(MODEL_VERSIONS, obj("v8", {"contracts": {"servedFrom": ["clicks"]}}))
+    cache.put(CONTRACT_CHECKS, check("waits"))
+    cache.put(CONTRACT_CHECKS, check("done", finishedAt="2026-11-21T10:00:00Z"))
+    cache.put(CONTRACT_CHECKS, check("elsewhere", "clicks"))
+    return cache
+
+
+USERS_OF_ORDERS = {("ModelVersion", "v1"), ("Rollout", "digits")}
+
+
+def test_given_a_contract_that_changed_then_its_checks_and_its_users_are_woken_and_no_others(contracts: Cache) -> None:
+    found = woken(contracts, DATA_CONTRACTS, obj("orders"))
+
+    assert found == {("DataContract", "orders"), ("ContractCheck", "waits")} | USERS_OF_ORDERS
+
+
+def test_given_a_contracts_own_status_then_it_is_not_woken_itself(contracts: Cache) -> None:
+    found = woken(contracts, DATA_CONTRACTS, obj("orders"), EventType.STATUS)
+
+    assert found == {("ContractCheck", "waits")} | USERS_OF_ORDERS
+
+
+def test_given_a_contract_that_no_rollout_uses_then_only_its_versions_are_woken(contracts: Cache) -> None:
+    found = woken(contracts, DATA_CONTRACTS, obj("clicks"), EventType.STATUS)
+
+    assert found == {("ContractCheck", "elsewhere"), ("ModelVersion", "v8")}
+
+
+def test_given_a_revision_then_its_contract_and_who_uses_it_are_woken(contracts: Cache) -> None:
+    revision = obj("orders-1234567890", ownerReferences=[{"kind": "DataContract", "name": "orders", "uid": "u"}])
+
+    found = woken(contracts, CONTROLLER_REVISIONS, revision, EventType.ADDED)
+
+    assert found == {("DataContract", "orders")} | USERS_OF_ORDERS
+
+
+def test_given_the_result_of_a_check_then_its_contract_is_woken_alone(contracts: Cache) -> None:
+    assert woken(contracts, CONTRACT_CHECKS, check("waits"), EventType.STATUS) == {("DataContract", "orders")}
+
+
+def test_given_a_check_that_is_withdrawn_then_those_that_wait_are_woken(contracts: Cache) -> None:
+    found = woken(contracts, CONTRACT_CHECKS, check("done"), EventType.DELETED)
+
+    waiting = {("ContractCheck", "waits"), ("ContractCheck", "elsewhere")}
+    assert found == {("ContractCheck", "done"), ("DataContract", "orders")} | waiting
+
+
+def test_given_a_job_that_runs_then_only_its_check_and_contract_are_woken(contracts: Cache) -> None:
+    assert woken(contracts, JOBS, obj("waits")) == {("ContractCheck", "waits"), ("DataContract", "orders")}
+
+
+def test_given_a_job_that_ended_then_there_is_room_for_others(contracts: Cache) -> None:
+    ended = {**obj("done"), "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+
+    found = woken(contracts, JOBS, ended)
+
+    assert found >= {("ContractCheck", "waits"), ("ContractCheck", "elsewhere"), ("DataContract", "orders")}
+
+
+def test_given_a_version_that_was_bound_then_its_contracts_and_rollouts_are_woken(contracts: Cache) -> None:
+    version = contracts.get(MODEL_VERSIONS, "ml", "v1")
+    assert version is not None
+
+    found = woken(contracts, MODEL_VERSIONS, version, EventType.STATUS)
+
+    assert found == {("DataContract", "orders"), ("DataContract", "asked"), ("Rollout", "digits")}

@@ -49,3 +49,24 @@ def test_given_a_time_to_keep_finished_requests_then_it_is_read(given: str | Non
 def test_given_a_time_that_is_none_then_the_variable_is_named() -> None:
     with pytest.raises(ValueError, match="WEIR_ACTION_REQUESTS_KEEP_FOR.*a week"):
         Settings.from_environment({"WEIR_ACTION_REQUESTS_KEEP_FOR": "a week"})
+
+
+def test_given_settings_of_contract_checks_then_they_are_read() -> None:
+    environ = {
+        "WEIR_CHECK_IMAGE": "registry.example/checks:1",
+        "WEIR_CHECK_ROLE": "other-weir-check",
+        "WEIR_CHECKS_AT_ONCE": "7",
+        "WEIR_CONTRACT_CHECKS_KEEP": "9",
+        "WEIR_CONTRACT_SOURCES": "https://git.example/data, oci://registry.example",
+    }
+    found = Settings.from_environment(environ)
+    assert (found.check_image, found.check_role) == ("registry.example/checks:1", "other-weir-check")
+    assert (found.checks_at_once, found.keep_checks) == (7, 9)
+    assert found.contract_sources == ("https://git.example/data", "oci://registry.example")
+    assert Settings.from_environment({}).contract_sources == ()
+
+
+@pytest.mark.parametrize("given", ["0", "many", "-1", "1001", "²"])
+def test_given_a_number_of_checks_that_is_none_then_the_variable_is_named(given: str) -> None:
+    with pytest.raises(ValueError, match="WEIR_CHECKS_AT_ONCE"):
+        Settings.from_environment({"WEIR_CHECKS_AT_ONCE": given})

@@ -8,7 +8,7 @@ import pytest
 
 from devcluster.addons import PUBLIC_IMAGES, manifests
 from devcluster.archive import SmallImage, write
-from devcluster.context import context_files, is_ignored, parse_ignore
+from devcluster.context import context_files, ignore_file, is_ignored, parse_ignore
 from devcluster.images import Build, archive_name, pip_arguments
 
 
@@ -82,6 +82,17 @@ def test_given_an_exception_below_an_ignored_directory_when_listed_then_the_file
     (context / ".dockerignore").write_text("*\n!src/main.py\n")
 
     assert [name for name, _ in context_files(context, context / "Dockerfile")] == ["src/main.py"]
+
+
+def test_given_an_ignore_file_of_the_dockerfile_then_it_counts_instead_of_the_contexts(context: Path) -> None:
+    (context / ".dockerignore").write_text("*\n")
+    (context / "Dockerfile.check").write_text("FROM scratch\n")
+    own = context / "Dockerfile.check.dockerignore"
+    own.write_text("*\n!src\n")
+
+    assert ignore_file(context, context / "Dockerfile") == context / ".dockerignore"
+    assert ignore_file(context, context / "Dockerfile.check") == own
+    assert [name for name, _ in context_files(context, context / "Dockerfile.check")] == ["src/main.py"]
 
 
 def test_given_a_link_to_a_directory_when_listed_then_it_is_not_followed(context: Path) -> None:

@@ -9,6 +9,7 @@ pytest.importorskip("sklearn", reason="training needs scikit-learn (examples/dig
 
 from examples.digits import heldout, train
 from examples.digits.artifact import read_digest, read_model
+from weir.contract.profile import Profile
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_given_the_same_libraries_when_trained_again_then_every_byte_is_the_same
         return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     assert digests(tmp_path) == digests(models)
-    assert len(digests(models)) == 5
+    assert len(digests(models)) == 6
 
 
 def test_given_the_split_when_compared_then_no_held_out_row_was_trained_on() -> None:
@@ -69,3 +70,16 @@ def test_given_the_split_when_compared_then_no_held_out_row_was_trained_on() -> 
     trained = {row.tobytes() for row in data.pixels.astype("uint8")}
     assert not trained & {row.tobytes() for row in data.held_out.pixels}
     assert len(data.labels) + len(data.held_out.labels) == 1797
+
+
+def test_given_training_when_done_then_the_profile_is_that_of_the_training_rows(
+    models: Path, index: dict[str, Any]
+) -> None:
+    profile = Profile.from_json((models / "profile.json").read_bytes())
+    intensity, label = profile.column("images.intensity"), profile.column("predictions.label")
+    assert intensity is not None
+    assert label is not None
+    assert intensity.rows.total == label.rows.total == index["trainingRows"]
+    assert min(intensity.counts) > index["trainingRows"] / 20
+    assert len(label.top) == 10
+    assert index["profile"]["digest"] == read_digest(models / "profile.json")

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from tests.unit.view import contracted as told
 from tests.unit.view.world import World, canary, make_spec
 from weir.api.base import format_time
 from weir.release.observation import Problem, Share
@@ -216,6 +217,80 @@ def share_mismatch() -> World:
     assert world.collector is not None
     world.collector.share = Share(candidate=1400, stable=9300)
     return world.wait(120)
+
+
+@situation
+def contract_failed() -> World:
+    """A check has found data that the contract forbids, in the middle of a release."""
+    world = World(rate=60).serve()
+    world.say(features=told.checked("Pass", world.now, ""))
+    world.reach("Traffic(25)").wait(60)
+    found = "digits.intensity: nulls are not allowed (required), observed 1204 of 180000 rows"
+    world.say(features=told.checked("Fail", world.now, found))
+    return world.wait(300)
+
+
+@situation
+def contract_check_pending() -> World:
+    """The last verdict is too old, and the release waits for a new one."""
+    world = World().serve()
+    world.say(features=told.checked("Pass", world.now - 30 * 3600, ""))
+    world.release("digits-v2")
+    return world.wait(90)
+
+
+@situation
+def waiver_needed() -> World:
+    """A pattern was changed: nobody can tell from the contracts whether the data still fits."""
+    world = World().serve()
+    world.say(features=told.changed_pattern())
+    world.release("digits-v2")
+    return world.wait(90)
+
+
+@situation
+def contract_forbids_split() -> World:
+    """The new version takes requests that the old one does not, so the two must not share traffic."""
+    world = World().serve()
+    world.say(request=told.wider_requests())
+    world.release("digits-v2")
+    return world.wait(90)
+
+
+@situation
+def contract_incompatible() -> World:
+    """The data may have nulls now, and the version was trained on data that had none."""
+    world = World().serve()
+    world.say(features=told.looser_data())
+    world.release("digits-v2")
+    return world.wait(90)
+
+
+@situation
+def drift_grace() -> World:
+    """The data has drifted; the release is put back unless that ends within the grace."""
+    world = World(rate=60).serve()
+    world.say(features=told.drifting("Pass", world.now))
+    world.reach("Traffic(25)").wait(60)
+    world.say(features=told.drifting("Fail", world.now))
+    return world.wait(300)
+
+
+@situation
+def not_rollbackable() -> World:
+    """Nothing holds the release, but the version before would not fit the data any more."""
+    world = World(rate=60).serve()
+    world.say(features=told.new_data())
+    return world.reach("Traffic(25)").wait(30)
+
+
+@situation
+def serving_data_broken() -> World:
+    """No release runs, and the data of the version that serves breaks its contract."""
+    world = World(rate=60).serve()
+    found = "digits.intensity: nulls are not allowed (required), observed 1204 of 180000 rows"
+    world.say(features=told.checked("Fail", world.now, found))
+    return world.wait(900)
 
 
 @situation

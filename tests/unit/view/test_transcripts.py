@@ -53,7 +53,11 @@ def test_given_any_situation_then_every_command_that_is_offered_exists(name: str
     for command in offered:
         program, *words = command.split()
         assert program == "kubectl", command
-        if words[0] == "weir":
+        if words[:2] == ["weir", "contract"]:
+            assert words[2] in ("check", "diff", "explain", "init"), command
+            assert words[3] in ("digits-features", "digits-request"), command
+            assert words[4:] == ["-n", "team-a"], command
+        elif words[0] == "weir":
             assert words[1] in (*VERBS, *VIEWS, *OTHER_COMMANDS), command
             assert words[1] == "get" or words[2:5] == ["digits", "-n", "team-a"], command
         else:

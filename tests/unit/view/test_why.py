@@ -15,9 +15,11 @@ from tests.unit.view.situations import SITUATIONS, recorded
 from tests.unit.view.world import World, make_spec
 from weir.api.rolloutstatus import Verdict
 from weir.cli.show.why import Command
+from weir.release.contracts import KEPT
 from weir.view.brief import waits_for
 from weir.view.causes import CAUSES, steps
 from weir.view.commands import VERBS
+from weir.view.contracting import REASONS
 from weir.view.model import RolloutInfo
 from weir.view.outlook import outlook
 from weir.view.why import explain
@@ -112,6 +114,14 @@ def test_given_the_reasons_that_the_documentation_explains_then_an_explanation_k
     ]
     assert len(listed) > 15
     assert set(listed) <= CAUSES.keys()
+
+
+def test_given_every_reason_that_comes_from_contracts_then_the_documentation_and_an_explanation_know_it() -> None:
+    text = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
+    section = text.split("\n## The data\n")[1].split("\n## ")[0]
+    listed = set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE))
+    assert listed == {*REASONS, KEPT}
+    assert set(REASONS) <= CAUSES.keys()
 
 
 def test_given_every_known_reason_then_its_steps_are_commands_for_this_rollout() -> None:

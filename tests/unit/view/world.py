@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.properties.budgeted import Service
+from tests.unit.view.contracted import Parties
 from weir.api.base import format_time
 from weir.api.evidencestatus import Counts
 from weir.api.rollout import RolloutSpec
+from weir.contract.standing import standing
 from weir.release.observation import Observation, Problem, RolloutView, Share, Target, Window
 from weir.release.record import record_name
 from weir.stats.noise import Noise
@@ -137,6 +139,13 @@ class World(Service):
             most, problem = self.faults.get(name, (pool.desired, None))
             self.pools[name] = replace(pool, ready=min(most, pool.desired), problem=problem)
         self.warm()
+
+    def say(self, **parties: Parties) -> None:
+        """From now on these are the contracts, and what both versions are bound to."""
+        (found,) = parties.values()
+        both = standing(found.candidate, found.stable, found.contracts, (), self.now)
+        alone = standing(None, found.stable, found.contracts, (), self.now)
+        self.contracts = {"digits-v1": alone, "digits-v2": both}
 
     def stuck(self, version: str, most: int, problem: Problem | None = None) -> None:
         """From now on no more than so many pods of that version are ready, for that reason."""

@@ -20,6 +20,7 @@ from weir.view.words import ago, clock, duration, number, percent, whole
 _BAR = 20
 _MOST_RUNGS = 9
 _DECISIONS = 5
+_FINDINGS = 5
 
 
 def status(info: RolloutInfo) -> RenderableType:
@@ -36,6 +37,7 @@ def status(info: RolloutInfo) -> RenderableType:
         parts += _section("Plan", _plan(info))
     parts += _section("Gates", _gates(info))
     parts += _section("Approvals", _approvals(info))
+    parts += _section("Contracts", _contracts(info))
     parts += _section("Budgets", _budgets(info))
     parts += _section("Last decisions", _decisions(info))
     if told.moves:
@@ -194,6 +196,20 @@ def _consents(info: RolloutInfo, approval: Approval) -> str:
         if approval.deadline is not None:
             parts.append(f"until {clock(approval.deadline, info.now)}")
     return "; ".join(parts)
+
+
+def _contracts(info: RolloutInfo) -> RenderableType | None:
+    told = info.contracts
+    if told is None:
+        return None
+    grid = _grid("word", "word", "line")
+    for finding in told.findings[:_FINDINGS]:
+        _row(grid, finding.contract, Text(finding.word, style=style_of(finding.word)), finding.message)
+    if len(told.findings) > _FINDINGS:
+        _row(grid, "", "", f"{len(told.findings) - _FINDINGS} more in status.contracts.findings")
+    if not told.findings:
+        _row(grid, ", ".join(told.names), Text(told.word, style=style_of(told.word)), "nothing is said against it")
+    return grid
 
 
 def _budgets(info: RolloutInfo) -> RenderableType | None:

@@ -18,6 +18,8 @@ _STYLES = {
     "Pending": _CARE,
     "Insufficient": _BUSY,
     "NoData": _CARE,
+    "Unknown": _CARE,
+    "Warn": _CARE,
     "Held": _CARE,
     "AwaitingApproval": _CARE,
     "Waiting": _CARE,

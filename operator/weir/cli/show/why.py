@@ -19,10 +19,10 @@ def why(explanation: Explanation) -> RenderableType:
     parts: list[RenderableType] = [Text(explanation.headline, style="bold")]
     for note in explanation.notes:
         parts += [Text(""), Text(f"Note: {note}", style="yellow")]
-    parts += _section("It waits for", _list(explanation.waiting_for))
-    parts += _section("What is known", _list(explanation.evidence))
-    parts += _section(_title(explanation), _moves(explanation.moves))
-    parts += _section("How long", _list((explanation.takes or "").splitlines()))
+    parts += section("It waits for", lines(explanation.waiting_for))
+    parts += section("What is known", lines(explanation.evidence))
+    parts += section(_title(explanation), moves(explanation.moves))
+    parts += section("How long", lines((explanation.takes or "").splitlines()))
     return Group(*parts)
 
 
@@ -30,12 +30,14 @@ def _title(explanation: Explanation) -> str:
     return "What makes it move" if explanation.waiting_for else "What you can do"
 
 
-def _section(title: str, content: Sequence[RenderableType]) -> list[RenderableType]:
+def section(title: str, content: Sequence[RenderableType]) -> list[RenderableType]:
+    """A title and what is below it; nothing where that is nothing."""
     return [Text(""), Text(title, style="bold cyan"), *content] if content else []
 
 
-def _list(lines: Iterable[str]) -> list[RenderableType]:
-    return [_item(Text(line)) for line in lines]
+def lines(texts: Iterable[str]) -> list[RenderableType]:
+    """Each text with a dash before it."""
+    return [_item(Text(text)) for text in texts]
 
 
 def _item(*content: RenderableType) -> RenderableType:
@@ -45,9 +47,10 @@ def _item(*content: RenderableType) -> RenderableType:
     return grid
 
 
-def _moves(moves: Sequence[Move]) -> list[RenderableType]:
-    alone = [_item(Text(move.text)) for move in moves if move.by_itself]
-    asked = [_item(Text(move.text), *_command(move)) for move in moves if not move.by_itself]
+def moves(offered: Sequence[Move]) -> list[RenderableType]:
+    """What happens by itself, and what one can do, with the commands."""
+    alone = [_item(Text(move.text)) for move in offered if move.by_itself]
+    asked = [_item(Text(move.text), *_command(move)) for move in offered if not move.by_itself]
     if alone and asked:
         return [Text("  By itself:"), *alone, Text("  You can:"), *asked]
     return [*alone, *asked]
@@ -64,9 +67,9 @@ class Command:
         self._command = command
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = list(_folded(_words(self._command), options.max_width))
-        for place, line in enumerate(lines):
-            yield Text(line + (" \\" if place + 1 < len(lines) else ""), style="green", overflow="fold")
+        folded = list(_folded(_words(self._command), options.max_width))
+        for place, line in enumerate(folded):
+            yield Text(line + (" \\" if place + 1 < len(folded) else ""), style="green", overflow="fold")
 
 
 def _words(command: str) -> Iterator[str]:
