@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from weir.api.datacontract import DataContractStatus
 from weir.api.rolloutstatus import RolloutStatus
 from weir.workload import readiness
 
@@ -41,6 +42,10 @@ def test_links_between_papers_lead_somewhere(paper: Path) -> None:
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_fields_of_the_status_that_papers_name_exist(paper: Path) -> None:
-    known = {field.alias or name for name, field in RolloutStatus.model_fields.items()}
+    known = {
+        field.alias or name
+        for status in (RolloutStatus, DataContractStatus)
+        for name, field in status.model_fields.items()
+    }
     named = set(re.findall(r"`status\.([a-zA-Z]+)", paper.read_text()))
     assert named - known - {"observedGeneration", "servedBy", "stage", "digest"} == set()

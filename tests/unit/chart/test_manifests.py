@@ -81,7 +81,7 @@ def test_samples_cover_every_kind_that_a_user_writes() -> None:
 def test_a_sample_is_valid_and_has_no_unknown_field(path: Path, obj: dict[str, Any]) -> None:
     spec = SPECS[obj["kind"]].model_validate(obj["spec"])
     assert unknown(obj["spec"], spec) == []
-    assert ("generateName" in obj["metadata"]) == (obj["kind"] == "ActionRequest")
+    assert ("generateName" in obj["metadata"]) == (obj["kind"] in {"ActionRequest", "ContractCheck"})
 
 
 def unknown(given: Any, model: Any, path: str = "spec") -> list[str]:
@@ -114,5 +114,7 @@ def test_what_a_sample_refers_to_is_among_the_samples(path: Path, obj: dict[str,
         assert ("ModelVersion", spec["versionRef"]["name"]) in named
     if obj["kind"] == "ActionRequest":
         assert ("Rollout", spec["rolloutRef"]["name"]) in named
-    if obj["kind"] == "ModelVersion":
+    if obj["kind"] == "ContractCheck":
+        assert ("DataContract", spec["contractRef"]["name"]) in named
+    if obj["kind"] == "ModelVersion" and "artifact" in spec:
         assert ("Service", spec["artifact"]["uri"].removeprefix("http://").split("/")[0]) in named
