@@ -30,7 +30,7 @@ from weir.runtime.resources import (
 from weir.workload.checkjob import ANNOTATION_DIGEST, LABEL_CONTRACT, check_name, contract_check
 from weir.workload.identity import label_value
 
-RECHECK = 300.0
+RECHECK = 60.0
 """Seconds after which a release asks again for data that did not pass, so that it goes on once the data is repaired."""
 
 _MOST_BOUND = 10_000

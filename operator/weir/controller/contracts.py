@@ -198,7 +198,7 @@ class ContractReconciler:
             drift_free(spec, seen.drift, seen.problem),
             compatible([*fit.versions, *fit.history]),
         ]
-        made = conditions(old.conditions, found, generation, look.now)
+        made = conditions(old.conditions, [one for one in found if one is not None], generation, look.now)
         return base.model_copy(update={"conditions": made})
 
     def _users(self, namespace: str, contract: str) -> list[str]:

@@ -158,10 +158,13 @@ def data_valid(spec: DataContractSpec, entries: Sequence[ServerCheck]) -> Assess
     return Assessment("DataValid", "Unknown", "NotChecked", text[:1024])
 
 
-def drift_free(spec: DataContractSpec, drift: Sequence[DriftStatus], problem: Assessment | None) -> Assessment:
-    """The condition DriftFree. ``problem``: why nothing can be told yet, such as a reference that is missing."""
+def drift_free(spec: DataContractSpec, drift: Sequence[DriftStatus], problem: Assessment | None) -> Assessment | None:
+    """The condition DriftFree, which a contract has that watches drift.
+
+    ``problem``: why nothing can be told yet, such as a reference that is missing.
+    """
     if not spec.drift:
-        return Assessment("DriftFree", "Unknown", "NothingWatched", "spec.drift is empty, so nothing is watched")
+        return None
     drifted = [entry for entry in drift if entry.verdict == "Fail"]
     if drifted:
         text = "; ".join(f"{entry.key}: {entry.message}" for entry in drifted)

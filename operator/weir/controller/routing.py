@@ -40,6 +40,7 @@ def affected(cache: Cache, resource: Resource, obj: KubeObject, change: EventTyp
         if resource is ROLLOUTS:
             yield from _versions_of(obj)
             yield from _versions_served_by(cache, obj)
+            yield from _watching_live(cache, obj)
             if change in (EventType.ADDED, EventType.DELETED):
                 yield from _requests_naming(cache, obj)
         elif resource is MODEL_VERSIONS:
@@ -120,6 +121,16 @@ def _versions_served_by(cache: Cache, rollout: KubeObject) -> Iterator[ObjectKey
     for version in cache.select(MODEL_VERSIONS, meta["namespace"]):
         if meta["name"] in ((version.get("status") or {}).get("servedBy") or []):
             yield key_of(MODEL_VERSIONS, version)
+
+
+def _watching_live(cache: Cache, rollout: KubeObject) -> Iterator[ObjectKey]:
+    """DataContracts that count what the pods of the Rollout's versions see: which pods those are has changed."""
+    namespace = rollout["metadata"]["namespace"]
+    for contract in cache.select(DATA_CONTRACTS, namespace):
+        if any(drift.get("source") == "Live" for drift in contract["spec"].get("drift") or []):
+            users = (cache.get(MODEL_VERSIONS, namespace, name) for name in needed(rollout))
+            if any(contract["metadata"]["name"] in named_by(user) for user in users if user is not None):
+                yield key_of(DATA_CONTRACTS, contract)
 
 
 def _requests_naming(cache: Cache, rollout: KubeObject) -> Iterator[ObjectKey]:

@@ -207,3 +207,16 @@ def test_given_a_version_that_was_bound_then_its_contracts_and_rollouts_are_woke
     found = woken(contracts, MODEL_VERSIONS, version, EventType.STATUS)
 
     assert found == {("DataContract", "orders"), ("DataContract", "asked"), ("Rollout", "digits")}
+
+
+def test_given_a_candidate_whose_pods_count_what_they_see_when_it_appears_then_the_contract_is_woken(
+    contracts: Cache,
+) -> None:
+    live = {"drift": [{"name": "amount", "source": "Live"}]}
+    running = rollout("digits", stable={"version": "v1", "pool": "a"}, candidate={"version": "v2", "pool": "b"})
+    told = ("DataContract", "orders")
+
+    assert told not in woken(contracts, ROLLOUTS, running, EventType.STATUS)
+    contracts.put(DATA_CONTRACTS, obj("orders", live))
+    assert told in woken(contracts, ROLLOUTS, running, EventType.STATUS)
+    assert told not in woken(contracts, ROLLOUTS, rollout("else", "v9"), EventType.STATUS)
