@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from weir.api.datacontract import DataContractSpec, DataContractStatus
+from weir.api.datacontract import DataContractSpec
+from weir.api.datacontractstatus import DataContractStatus
 from weir.contract.compare import changes
 from weir.contract.compatibility import release_findings
 from weir.contract.digest import contract_digest

@@ -11,7 +11,7 @@ from tests.api import objects as good
 from tests.api.conftest import KIND, Objects, Server
 from weir.api.base import ApiModel, Condition
 from weir.api.contractcheck import ContractCheckStatus
-from weir.api.datacontract import DataContractStatus
+from weir.api.datacontractstatus import DataContractStatus
 from weir.api.evidencestatus import Counts
 from weir.api.modelversion import ModelVersionStatus
 from weir.api.rolloutstatus import (

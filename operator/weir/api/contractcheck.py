@@ -18,7 +18,7 @@ from weir.api.base import (
     Text,
     Time,
 )
-from weir.api.datacontract import CheckVerdict
+from weir.api.datacontractstatus import CheckVerdict
 
 _SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, WithJsonSchema
@@ -11,28 +10,30 @@ from pydantic import Field, WithJsonSchema
 from weir.api.base import (
     AnyObject,
     ApiModel,
-    Condition,
-    Count,
     Digest,
     Duration,
     Label,
     LocalRef,
     MapByName,
-    MapByType,
-    Message,
     Name,
-    Number,
     OptionalDuration,
-    Ratio,
     Rule,
     ShortText,
     Text,
     Time,
 )
+from weir.api.distribution import (
+    ConfigMapKey,
+    Drift,
+    Leakage,
+    Live,
+    MapByProperty,
+    Parity,
+    PropertyPath,
+    Reference,
+    Set,
+)
 
-MapByProperty: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["property"]}
-Set: dict[str, Any] = {"x-kubernetes-list-type": "set"}
-PropertyPath = Annotated[str, Field(min_length=1, max_length=253)]
 Cel = Annotated[str, Field(min_length=1, max_length=2048)]
 
 ODCS_RULES: tuple[Rule, ...] = (
@@ -86,13 +87,6 @@ Odcs = Annotated[
         }
     ),
 ]
-
-
-class ConfigMapKey(ApiModel):
-    """A key of a ConfigMap in the same namespace."""
-
-    name: Name = Field(description="name of the ConfigMap.")
-    key: ShortText = Field(default="contract.yaml", description="key that holds the document.")
 
 
 class GitFile(ApiModel):
@@ -214,117 +208,6 @@ class Freshness(ApiModel):
     element: PropertyPath = Field(description="element: property (OBJECT.PROPERTY) that holds the event time.")
     warn_after: Duration | None = Field(default=None, description="warnAfter this age the check warns.")
     fail_after: Duration = Field(description="failAfter this age the check fails.")
-
-
-class Reference(ApiModel):
-    """Where the reference profile of the data comes from."""
-
-    rules: ClassVar[Sequence[Rule]] = (
-        Rule("has(self.server) != has(self.configMapRef)", "set exactly one of `server` and `configMapRef`"),
-    )
-    server: Label | None = Field(
-        default=None, description="server that holds the training snapshot; it is profiled once for every revision."
-    )
-    config_map_ref: ConfigMapKey | None = Field(
-        default=None, description="configMapRef that holds a profile, as `kubectl weir contract profile` writes it."
-    )
-
-
-class Live(ApiModel):
-    """Distributions that model servers count themselves, as a Prometheus histogram."""
-
-    metric: Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$", max_length=128)] = Field(
-        default="weir_feature_value",
-        description="metric: histogram with the label `property` and the reference profile's edges as buckets.",
-    )
-    interval: Duration = Field(default="1m", description="interval between two looks.")
-
-
-class Drift(ApiModel):
-    """How far a property's distribution may be from the reference."""
-
-    rules: ClassVar[Sequence[Rule]] = (
-        Rule("double(self.tolerance) > 0.0", "`tolerance` must be more than 0", field_path=".tolerance"),
-        Rule(
-            "double(self.alpha) > 0.0 && double(self.alpha) <= 0.5",
-            "`alpha` must be more than 0 and at most '0.5'",
-            field_path=".alpha",
-        ),
-    )
-    name: Label = Field(description="name of the check.")
-    property: PropertyPath = Field(description="property (OBJECT.PROPERTY) to watch.")
-    tolerance: Ratio = Field(
-        default=Decimal("0.1"),
-        description="tolerance: total variation distance (0-1) that is tolerated: the share of rows that would have to "
-        "be others for the distributions to be equal.",
-    )
-    alpha: Ratio = Field(default=Decimal("0.01"), description="alpha: chance of a false alarm.")
-    min_samples: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
-        default=1000, description="minSamples for a verdict; with fewer it is Unknown."
-    )
-    source: Literal["Checks", "Live"] = Field(
-        default="Checks", description="source: profiles of the checks, or what model servers count (`live`)."
-    )
-
-
-class ProfileParity(ApiModel):
-    """A bound on the distance between a property's distributions in training and serving."""
-
-    property: PropertyPath = Field(description="property (OBJECT.PROPERTY) to compare.")
-    tolerance: Ratio = Field(default=Decimal("0.1"), description="tolerance: total variation distance (0-1).")
-
-
-class RowReplay(ApiModel):
-    """Compares the features of the same rows as both sides have computed them."""
-
-    object: ShortText = Field(description="object: table of the document.")
-    join_key: Annotated[list[ShortText], Field(min_length=1, max_length=8, json_schema_extra=Set)] = Field(
-        description="joinKey: properties that find the same row on both sides."
-    )
-    properties: Annotated[list[ShortText], Field(max_length=256, json_schema_extra=Set)] | None = Field(
-        default=None, description="properties to compare; all by default."
-    )
-    tolerance: Number = Field(default=Decimal(0), description="tolerance: largest difference of equal numbers.")
-    max_mismatch_ratio: Ratio = Field(
-        default=Decimal(0), description="maxMismatchRatio: share of rows (0-1) that may differ."
-    )
-
-
-class Parity(ApiModel):
-    """Whether training and serving see the same features."""
-
-    rules: ClassVar[Sequence[Rule]] = (
-        Rule(
-            "has(self.profile) || has(self.rowReplay)",
-            "set at least one of `profile` and `rowReplay`",
-            reason="FieldValueRequired",
-        ),
-        Rule("self.training != self.serving", "`training` and `serving` must be two servers", field_path=".serving"),
-    )
-    training: Label = Field(description="training: server with the features as training saw them.")
-    serving: Label = Field(description="serving: server with the features as serving saw them.")
-    profile: (
-        Annotated[list[ProfileParity], Field(min_length=1, max_length=128, json_schema_extra=MapByProperty)] | None
-    ) = Field(default=None, description="profile: distributions to compare.")
-    row_replay: RowReplay | None = Field(default=None, description="rowReplay: rows to compare.")
-
-
-class Leakage(ApiModel):
-    """Rows of the training data that the evaluation or serving data must not hold."""
-
-    rules: ClassVar[Sequence[Rule]] = (
-        Rule("self.training != self.other", "`training` and `other` must be two servers", field_path=".other"),
-    )
-    name: Label = Field(description="name of the check.")
-    object: ShortText = Field(description="object: table of the document.")
-    training: Label = Field(description="training: server with the training snapshot.")
-    other: Label = Field(description="other: server with the evaluation or serving data.")
-    key: Annotated[list[ShortText], Field(max_length=256, json_schema_extra=Set)] | None = Field(
-        default=None, description="key: properties that make two rows the same; all by default."
-    )
-    max_shared_ratio: Ratio = Field(
-        default=Decimal(0), description="maxSharedRatio: share of the other data's rows (0-1) that training may hold."
-    )
 
 
 class Embedding(ApiModel):
@@ -485,94 +368,3 @@ class DataContractSpec(ApiModel):
         default_factory=Compatibility, description="compatibility that changes of the contract must keep."
     )
     enforcement: Enforcement = Field(default_factory=Enforcement, description="enforcement of verdicts.")
-
-
-CheckVerdict = Literal["Pass", "Warn", "Fail", "Unknown"]
-
-
-class ServerCheck(ApiModel):
-    """The last finished check of one server, or the one that runs."""
-
-    name: Label = Field(description="name of the server.")
-    check: Name = Field(description="check: the ContractCheck.")
-    verdict: CheckVerdict = Field(description="verdict: Pass, Warn, Fail or Unknown.")
-    reason: ShortText = Field(default="", description="reason in one CamelCase word.")
-    message: Message = Field(default="", description="message: the first problem.")
-    digest: Digest | None = Field(default=None, description="digest of the contract that was checked.")
-    finished_at: Time | None = Field(default=None, description="finishedAt: when it was decided.")
-    passed: Count = Field(default=0, description="passed rules.")
-    warned: Count = Field(default=0, description="warned: rules that failed with the severity Warning.")
-    failed: Count = Field(default=0, description="failed rules.")
-    unknown: Count = Field(default=0, description="unknown: rules that could not be checked.")
-
-
-class DriftStatus(ApiModel):
-    """How far one property is from the reference, as one series of data shows."""
-
-    key: ShortText = Field(description="key: NAME of the drift check, with /VERSION where a version's pods counted.")
-    verdict: CheckVerdict = Field(description="verdict: Pass, Fail or Unknown.")
-    samples: Count = Field(default=0, description="samples seen since the last verdict turned.")
-    total_variation: Number | None = Field(default=None, description="totalVariation distance (0-1).")
-    psi: Number | None = Field(default=None, description="psi: population stability index, for people.")
-    jensen_shannon: Number | None = Field(default=None, description="jensenShannon distance, for people.")
-    kolmogorov_smirnov: Number | None = Field(default=None, description="kolmogorovSmirnov distance, for people.")
-    since: Time | None = Field(default=None, description="since when the verdict is this one.")
-    at: Time | None = Field(default=None, description="at: the last look.")
-    source: ShortText = Field(default="", description="source: the ContractCheck that was counted last.")
-    state: Annotated[str, Field(max_length=8192)] = Field(
-        default="", description="state of the sequential test, so that a restart changes nothing."
-    )
-    message: Message = Field(default="", description="message, for people.")
-
-
-class CompatibilityStatus(ApiModel):
-    """Whether the contract fits a version that uses it."""
-
-    version: Name = Field(description="version: the ModelVersion.")
-    verdict: CheckVerdict = Field(description="verdict: Pass, Warn, Fail or Unknown.")
-    rule: ShortText = Field(default="", description="rule of the first problem, such as R6.")
-    message: Message = Field(default="", description="message: the first problem.")
-
-
-class ReferenceStatus(ApiModel):
-    """The reference profile in use."""
-
-    config_map: Name = Field(description="configMap that holds it.")
-    digest: Digest = Field(description="digest of the profile.")
-    rows: Count = Field(description="rows that it was made of.")
-
-
-class DataContractStatus(ApiModel):
-    """What Weir knows of the contract."""
-
-    observed_generation: int | None = Field(default=None, description="observedGeneration of the spec.")
-    digest: Digest | None = Field(
-        default=None, description="digest of the document and its semantics; pin it as NAME@DIGEST."
-    )
-    revision: Name | None = Field(default=None, description="revision: ControllerRevision that keeps it.")
-    contract_id: ShortText = Field(default="", description="contractId of the document.")
-    version: ShortText = Field(default="", description="version of the document.")
-    standard: ShortText = Field(default="", description="standard: apiVersion of the document.")
-    verdict: CheckVerdict | None = Field(default=None, description="verdict: the worst of all checks.")
-    checks: Annotated[list[ServerCheck], Field(max_length=16, json_schema_extra=MapByName)] = Field(
-        default_factory=list, description="checks: the last result of every server."
-    )
-    next_check_at: Time | None = Field(default=None, description="nextCheckAt: when the schedule checks next.")
-    checked_slot: Time | None = Field(default=None, description="checkedSlot: time of the schedule served last.")
-    reference: ReferenceStatus | None = Field(default=None, description="reference profile in use.")
-    drift: Annotated[
-        list[DriftStatus],
-        Field(
-            max_length=256,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["key"]},
-        ),
-    ] = Field(default_factory=list, description="drift: where every series stands.")
-    used_by: Annotated[list[Name], Field(max_length=64)] = Field(
-        default_factory=list, description="usedBy: ModelVersions that name the contract."
-    )
-    compatibility: Annotated[list[CompatibilityStatus], Field(max_length=20)] = Field(
-        default_factory=list, description="compatibility with the versions in use."
-    )
-    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=MapByType)] = Field(
-        default_factory=list, description="conditions: Ready, Accepted, Compatible, DataValid, DriftFree."
-    )

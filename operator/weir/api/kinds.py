@@ -10,7 +10,8 @@ from weir.api.actionrequest import ActionRequestSpec, ActionRequestStatus
 from weir.api.agentpolicy import AgentPolicySpec, AgentPolicyStatus
 from weir.api.base import ApiModel, Rule
 from weir.api.contractcheck import ContractCheckSpec, ContractCheckStatus
-from weir.api.datacontract import DataContractSpec, DataContractStatus
+from weir.api.datacontract import DataContractSpec
+from weir.api.datacontractstatus import DataContractStatus
 from weir.api.modelversion import ModelVersionSpec, ModelVersionStatus
 from weir.api.rollout import RolloutSpec
 from weir.api.rolloutrecord import RolloutRecordSpec

@@ -13,7 +13,8 @@ from typing import Any
 
 import rfc8785
 
-from weir.api.datacontract import CheckVerdict, Drift, DriftStatus
+from weir.api.datacontractstatus import CheckVerdict, DriftStatus
+from weir.api.distribution import Drift
 from weir.contract.profile import BinCounts, ColumnProfile
 from weir.stats import distance, tolerance
 from weir.stats.tolerance import Question, ToleranceState

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from weir.api.datacontract import DataContractSpec, DataContractStatus, Semantics
+from weir.api.datacontract import DataContractSpec, Semantics
+from weir.api.datacontractstatus import DataContractStatus
 from weir.contract.model import Document
 
 

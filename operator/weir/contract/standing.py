@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from weir.api.base import format_time, seconds
-from weir.api.datacontract import DriftStatus, ServerCheck
+from weir.api.datacontractstatus import DriftStatus, ServerCheck
 from weir.contract.compatibility import release_findings, rollbackable, splittable
 from weir.contract.finding import Effect, Finding, Judgement, Standing
 from weir.contract.revision import Bound, Contract

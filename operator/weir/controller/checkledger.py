@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from weir.api.contractcheck import ContractCheckSpec
-from weir.api.datacontract import DataContractStatus
+from weir.api.datacontractstatus import DataContractStatus
 from weir.controller.checkfate import Fate, fate, trouble
 from weir.controller.checks import CheckReconciler
 from weir.controller.contractbook import ContractBook

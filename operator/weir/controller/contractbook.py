@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from weir.api.base import LocalRef, parse_time, seconds
 from weir.api.contractcheck import ContractCheckSpec
-from weir.api.datacontract import DataContractSpec, DataContractStatus, Semantics, ServerCheck
+from weir.api.datacontract import DataContractSpec, Semantics
+from weir.api.datacontractstatus import DataContractStatus, ServerCheck
 from weir.api.modelversion import ContractInUse, ModelVersionSpec, ModelVersionStatus, canonical, sha256
 from weir.contract.document import DocumentError, parse
 from weir.contract.revision import Bound, Contract, Revision

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from weir.api.datacontract import CompatibilityStatus
+from weir.api.datacontractstatus import CompatibilityStatus
 from weir.contract.compatibility import revision_findings
 from weir.contract.finding import Finding
 from weir.contract.revision import Bound, Contract, Revision

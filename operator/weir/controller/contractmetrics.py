@@ -8,7 +8,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from weir.api.base import parse_time
-from weir.api.datacontract import CheckVerdict, DataContractStatus
+from weir.api.datacontractstatus import CheckVerdict, DataContractStatus
 from weir.runtime.resources import KubeObject
 
 _OBJECT = ("namespace", "contract")

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from weir.api.assessment import Assessment
 from weir.api.base import LocalRef
 from weir.api.contractcheck import ContractCheckSpec
-from weir.api.datacontract import DataContractSpec, DataContractStatus
+from weir.api.datacontract import DataContractSpec
+from weir.api.datacontractstatus import DataContractStatus
 from weir.contract.revision import Contract
 from weir.controller.act import SOON, Actor
 from weir.controller.checkledger import CheckLedger

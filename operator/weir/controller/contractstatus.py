@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from weir.api.assessment import Assessment
 from weir.api.base import seconds
 from weir.api.contractcheck import ContractCheckSpec
-from weir.api.datacontract import (
+from weir.api.datacontract import DataContractSpec, Server
+from weir.api.datacontractstatus import (
     CheckVerdict,
     CompatibilityStatus,
-    DataContractSpec,
     DataContractStatus,
     DriftStatus,
-    Server,
     ServerCheck,
 )
 from weir.contract.finding import Finding

@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from weir.api.assessment import Assessment
 from weir.api.base import LocalRef, seconds
 from weir.api.contractcheck import ContractCheckSpec
-from weir.api.datacontract import DataContractSpec, DataContractStatus, Drift, DriftStatus, ReferenceStatus
+from weir.api.datacontract import DataContractSpec
+from weir.api.datacontractstatus import DataContractStatus, DriftStatus, ReferenceStatus
+from weir.api.distribution import Drift
 from weir.api.rolloutstatus import RolloutStatus
 from weir.contract.drift import judge, unjudged
 from weir.contract.profile import ColumnProfile, Profile, ProfileError

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from weir.api.datacontract import ConfigMapKey, DataContractSpec, Source
+from weir.api.datacontract import DataContractSpec, Source
+from weir.api.distribution import ConfigMapKey
 from weir.contract.consistency import inconsistencies
 from weir.contract.digest import contract_digest
 from weir.contract.document import DocumentError, UnreadableText, load_yaml, parse

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
 
-from weir.api.datacontract import DataContractStatus
+from weir.api.datacontractstatus import DataContractStatus
 
 
 class ScheduleError(ValueError):

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from weir.api.base import seconds
-from weir.api.datacontract import CheckVerdict, DataContractSpec
+from weir.api.datacontract import DataContractSpec
+from weir.api.datacontractstatus import CheckVerdict
 from weir.contract.model import Document, Sla
 
 from .checks import Look

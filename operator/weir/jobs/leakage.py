@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from weir.api.datacontract import Leakage
+from weir.api.distribution import Leakage
 from weir.contract.model import Document
 
 from .ask import Deadline, ask

@@ -9,7 +9,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from weir.api.datacontract import CheckVerdict, MetricRule
+from weir.api.datacontract import MetricRule
+from weir.api.datacontractstatus import CheckVerdict
 from weir.contract.metricrules import RuleError, holds
 
 from .checks import Look

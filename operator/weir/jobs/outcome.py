@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weir.api.contractcheck import RuleResult
-from weir.api.datacontract import CheckVerdict
+from weir.api.datacontractstatus import CheckVerdict
 
 WORST_FIRST: tuple[CheckVerdict, ...] = ("Fail", "Unknown", "Warn", "Pass")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from weir.api.datacontract import Parity, ProfileParity, RowReplay
+from weir.api.distribution import Parity, ProfileParity, RowReplay
 from weir.contract.model import Document
 from weir.contract.profile import ColumnProfile
 from weir.stats.distance import total_variation

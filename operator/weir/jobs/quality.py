@@ -11,7 +11,7 @@ import ibis
 import ibis.expr.operations as ops
 from sqlglot import expressions as exp
 
-from weir.api.datacontract import CheckVerdict
+from weir.api.datacontractstatus import CheckVerdict
 from weir.contract.model import Comparison, Document, Quality
 
 from . import sqlguard

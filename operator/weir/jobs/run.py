@@ -14,7 +14,8 @@ from typing import Any
 
 from weir.api.base import seconds
 from weir.api.contractcheck import ContractCheckStatus, ServerResult
-from weir.api.datacontract import CheckVerdict, Environment, Server
+from weir.api.datacontract import Environment, Server
+from weir.api.datacontractstatus import CheckVerdict
 from weir.contract.document import DocumentError, parse
 from weir.contract.model import Column, Document, Table
 from weir.contract.profile import Profile, TableProfile

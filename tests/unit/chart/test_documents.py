@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from weir.api.datacontract import DataContractStatus
+from weir.api.datacontractstatus import DataContractStatus
 from weir.api.rolloutstatus import RolloutStatus
 from weir.workload import readiness
 

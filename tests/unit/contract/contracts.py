@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir.api.datacontract import DataContractSpec, DataContractStatus, Semantics
+from weir.api.datacontract import DataContractSpec, Semantics
+from weir.api.datacontractstatus import DataContractStatus
 from weir.contract.digest import contract_digest
 from weir.contract.document import parse
 from weir.contract.revision import Bound, Contract, Revision

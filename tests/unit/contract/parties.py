@@ -6,7 +6,8 @@ import hashlib
 from typing import Any
 
 from weir.api.base import format_time
-from weir.api.datacontract import DataContractSpec, DataContractStatus
+from weir.api.datacontract import DataContractSpec
+from weir.api.datacontractstatus import DataContractStatus
 from weir.contract.model import Column, Document, Table
 from weir.contract.revision import Bound, Contract, Revision
 

@@ -7,7 +7,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from weir.api.datacontract import Drift, DriftStatus
+from weir.api.datacontractstatus import DriftStatus
+from weir.api.distribution import Drift
 from weir.contract.drift import judge, unjudged
 from weir.contract.profile import BinCounts, ColumnProfile
 

@@ -9,9 +9,9 @@ import pytest
 from tests.api import objects as good
 from weir.api.base import LocalRef
 from weir.api.contractcheck import ContractCheckSpec, ContractCheckStatus, RuleResult, ServerResult
-from weir.api.datacontract import (
+from weir.api.datacontract import DataContractSpec
+from weir.api.datacontractstatus import (
     CheckVerdict,
-    DataContractSpec,
     DataContractStatus,
     DriftStatus,
     ServerCheck,

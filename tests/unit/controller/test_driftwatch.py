@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from tests.api import objects as good
-from weir.api.datacontract import DataContractSpec, DataContractStatus
+from weir.api.datacontract import DataContractSpec
+from weir.api.datacontractstatus import DataContractStatus
 from weir.contract.profile import BinCounts
 from weir.controller.driftwatch import DriftWatch, Found, Scene
 from weir.controller.revisions import Revisions

