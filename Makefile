@@ -82,6 +82,10 @@ cluster-status: ## Show the cluster's parts
 shell: ## A shell with kubectl and helm on the cluster
 	@$(RUN) -m devcluster shell
 
+.PHONY: check-image
+check-image: ## Build the image that checks data against contracts, and load it into the cluster
+	@$(RUN) -m devcluster image build . --file Dockerfile.check --tag localhost/weir-check:dev
+
 .PHONY: benchmarks
 benchmarks: tools ## Count the operator's requests and measure its reaction at 1, 20 and 100 Rollouts
 	@$(RUN) -m benchmarks
