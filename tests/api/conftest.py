@@ -112,11 +112,24 @@ def objects(api_server: Server) -> Objects:
     return Objects(client.CustomObjectsApi(connection), namespace)
 
 
+_LAB = pytest.StashKey[Lab]()
+
+
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Lab]:
     """A cluster of its own for tests that run the operator: no other test's objects are in its way."""
     with Lab(tmp_path_factory.mktemp("lab")) as made:
+        pytestconfig.stash[_LAB] = made
         yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cleared(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Nothing that an operator acts on outlives the tests of a file."""
+    yield
+    used = pytestconfig.stash.get(_LAB, None)
+    if used is not None:
+        used.clear()
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from weir.cli.options import Place, command, length
 
 if TYPE_CHECKING:
     from weir.cli.cluster import Cluster
+    from weir.cli.contract_file import ContractFile
     from weir.cli.following import Following
     from weir.cli.printing import Printer
     from weir.runtime.resources import KubeObject
@@ -40,11 +41,18 @@ def check(
     file: Annotated[
         str, typer.Option("--file", "-f", help="Check here, without a cluster: file with the contract.")
     ] = "",
+    chosen: Annotated[
+        str,
+        typer.Option(
+            "--name", metavar="CONTRACT", help="With -f: name of the DataContract, if the file holds several."
+        ),
+    ] = "",
     data: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[SERVER/]TABLE=PATH",
-            help="With -f: files of a table (a file, a folder, or a pattern). Repeatable.",
+            help="With -f: files of a table (a file, a folder, or a pattern). Repeatable. Without a SERVER the result "
+            "calls it `local`.",
         ),
     ] = None,
     server: Annotated[
@@ -52,7 +60,7 @@ def check(
         typer.Option(
             metavar="SERVER",
             help="Only this server. Repeatable; all by default. With -f: a database of the contract, whose login is in "
-            "SERVER_USER and SERVER_PASSWORD.",
+            "SERVER_USERNAME and SERVER_PASSWORD.",
         ),
     ] = None,
     mlmodel: Annotated[
@@ -75,26 +83,43 @@ def check(
     Exit codes: 0 the data keeps the contract (maybe with warnings), 1 it does not, 2 wrong usage or unreadable,
     3 timed out, 4 it cannot be told.
     """
-    if bool(name) == bool(file):
+    if name and file:
+        raise CliError(
+            f"{name} is a DataContract in the cluster and -f {file} one in a file: give one of the two. To choose a "
+            f"contract in the file write --name {name}"
+        )
+    if chosen and not file:
+        raise CliError(
+            "--name chooses a contract in a file: give it with -f FILE; for one in the cluster write "
+            f"`contract check {chosen}`"
+        )
+    if not name and not file:
         raise CliError("name a DataContract in the cluster, or give a file with -f")
     if mlmodel:
         if not file:
             raise CliError("--mlmodel needs the contract in a file: -f FILE")
-        return _signature(place.printer, file, mlmodel, role)
+        return _signature(place.printer, _sound(file, chosen), mlmodel, role)
     if file:
-        return _here(place.printer, file, data or [], server or [])
+        return _here(place.printer, _sound(file, chosen), data or [], server or [])
     if data:
         raise CliError("--data is for a check on this machine: give the contract with -f FILE")
     return _in_cluster(place, name, server or [], wait=wait, timeout=timeout)
 
 
-def _signature(printer: Printer, file: str, mlmodel: str, role: str) -> int:
-    from weir.cli.contract_file import read
+def _sound(file: str, name: str) -> ContractFile:
+    """The contract in the file, if `weir lint` has nothing against it."""
+    from weir.cli.contract_file import read, refuse_what_lint_refuses
+
+    contract = read(file, name)
+    refuse_what_lint_refuses(contract)
+    return contract
+
+
+def _signature(printer: Printer, contract: ContractFile, mlmodel: str, role: str) -> int:
     from weir.cli.contract_results import show_findings
     from weir.contract.loading import UnreadableText, load_yaml
     from weir.contract.signature import SignatureError, metadata_findings, mlmodel_signature
 
-    contract = read(file)
     side = role or ("response" if "Prediction" in (contract.spec.get("roles") or ()) else "request")
     if side not in ("request", "response"):
         raise CliError(f"--role {role} is neither request nor response")
@@ -114,12 +139,10 @@ def _signature(printer: Printer, file: str, mlmodel: str, role: str) -> int:
     return show_findings(printer, metadata_findings(metadata, request, response), what)
 
 
-def _here(printer: Printer, file: str, given: Sequence[str], servers: Sequence[str]) -> int:
-    from weir.cli.contract_file import read
+def _here(printer: Printer, contract: ContractFile, given: Sequence[str], servers: Sequence[str]) -> int:
     from weir.cli.contract_local import left_out, parse_data, planned, result
     from weir.cli.contract_results import show
 
-    contract = read(file)
     for warning in contract.warnings:
         printer.note(f"warning: {warning}")
     data = parse_data(given, contract.revision().document)

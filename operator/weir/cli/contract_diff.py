@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 MODES = ("None", "Backward", "BackwardTransitive", "Forward", "ForwardTransitive", "Full", "FullTransitive")
 _BREAKS = {"loosens": ("consumers",), "tightens": ("producers",), "both": ("consumers", "producers")}
 """Whom a change can break: who reads the data may meet what was not permitted, who writes it may write what is not."""
+_WHO = {
+    "consumers": "Consumers read the data: they may now meet values that the old contract did not permit.",
+    "producers": "Producers write the data: they may go on writing values that the new contract does not permit.",
+}
+_WAYS_OUT = {
+    "consumers": "keep what the old contract promised, or move the consumers first (a model version that is trained on "
+    "the new contract)",
+    "producers": "let the producers keep the new contract before you apply it, or keep what the old one permitted",
+}
+_ACCEPT = "To accept it: a waiver (spec.compatibility.waivers), or another mode (spec.compatibility.mode, --mode)."
+_DIRECTIONS = {"untested": "no effect on data"}
+"""What people read instead of a direction."""
+_NUMBERS = re.compile(r"v?(\d+(?:\.\d+)*)")
 
 
 @command(Place)
@@ -37,6 +51,10 @@ def diff(
             show_default=False,
         ),
     ] = "",
+    name: Annotated[
+        str,
+        typer.Option(metavar="CONTRACT", help="Name of the DataContract, if a file holds several.", show_default=False),
+    ] = "",
 ) -> int:
     """Compare two revisions of a contract: every change, and whom it breaks.
 
@@ -46,23 +64,54 @@ def diff(
     from weir.cli import cluster
     from weir.contract.compare import changes
 
-    if mode and mode not in MODES:
-        raise CliError(f"--mode {mode} is none of {', '.join(MODES)}")
+    mode = _mode(mode)
     compared: list[tuple[Revision, Policy]] = []
     if is_file(old) and is_file(new):
-        compared = [_from_file(old), _from_file(new)]
+        compared = [_from_file(old, name), _from_file(new, name)]
     else:
 
         async def fetched(there: Cluster) -> int:
             for text in (old, new):
-                compared.append(_from_file(text) if is_file(text) else await _from_cluster(there, text))
+                compared.append(_from_file(text, name) if is_file(text) else await _from_cluster(there, text))
             return 0
 
-        cluster.run(place.where, fetched)
+        try:
+            cluster.run(place.where, fetched)
+        except CliError as error:
+            raise CliError(f"{error}{_why_cluster(old, new)}", error.code) from None
     (before, _), (after, policy) = compared
-    judged = Judged(before.pin, after.pin, replace(policy, mode=mode) if mode else policy, changes(before, after))
+    policy = replace(policy, mode=mode) if mode else policy
+    judged = Judged(before.pin, after.pin, policy, changes(before, after), version_warning(before, after))
     _show(place.printer, judged)
     return judged.code
+
+
+def _mode(written: str) -> str:
+    """The mode in its own spelling, empty where none was given."""
+    found = next((mode for mode in MODES if mode.lower() == written.lower()), "")
+    if written and not found:
+        raise CliError(f"--mode {written} is none of {', '.join(MODES)}")
+    return found
+
+
+def version_warning(old: Revision, new: Revision) -> str:
+    """What is wrong with the new version number; empty where it was raised, or nothing was changed."""
+    before, after = old.document.version, new.document.version
+    if old.name != new.name or old.digest == new.digest:
+        return ""
+    if before == after:
+        return (
+            f"The version is still {after}, but the content is another: raise it. The cluster refuses new content "
+            "under a version that it has accepted (VersionReused)."
+        )
+    first, last = _NUMBERS.fullmatch(before), _NUMBERS.fullmatch(after)
+    if first is None or last is None or _order(last[1]) > _order(first[1]):
+        return ""
+    return f"The version goes down from {before} to {after}: give the new contract a higher one."
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 @dataclass(frozen=True)
@@ -83,12 +132,13 @@ class Policy:
 
 @dataclass(frozen=True)
 class Judged:
-    """The changes under a policy. ``old`` and ``new``: NAME@DIGEST."""
+    """The changes under a policy. ``old`` and ``new``: NAME@DIGEST. ``warning``: of the version number, else empty."""
 
     old: str
     new: str
     policy: Policy
     changes: tuple[Change, ...]
+    warning: str = ""
 
     def breaking(self, change: Change) -> bool:
         """Whether the policy forbids it."""
@@ -96,9 +146,12 @@ class Judged:
 
         if self.policy.widening and is_widening(change):
             return False
+        return bool(self._guarded(change))
+
+    def _guarded(self, change: Change) -> set[str]:
+        """Whom it breaks of those that the mode guards."""
         wanted = {"Forward": {"consumers"}, "Backward": {"producers"}, "Full": {"consumers", "producers"}}
-        guarded = wanted.get(self.policy.mode.removesuffix("Transitive"), set())
-        return bool(guarded & set(_BREAKS.get(change.direction, ())))
+        return wanted.get(self.policy.mode.removesuffix("Transitive"), set()) & set(_BREAKS.get(change.direction, ()))
 
     def undecided(self, change: Change) -> bool:
         """Whether people have to judge it."""
@@ -119,15 +172,35 @@ class Judged:
             return f"No change. {same}"
         broken = [change for change in self.changes if self.breaking(change)]
         if broken:
-            whom = sorted({whom for change in broken for whom in _BREAKS[change.direction]})
-            count = f"{len(broken)} of {len(self.changes)} changes {'breaks' if len(broken) == 1 else 'break'}"
-            count = "The change breaks" if len(self.changes) == 1 else count
-            return f"{count} {' and '.join(whom)} (mode {self.policy.mode})."
+            return f"{self._counted(broken)} (mode {self.policy.mode})."
         if self.code == WAITS:
             return (
                 f"Nothing is known to break (mode {self.policy.mode}), but a change cannot be judged: people have to."
             )
+        if permitted := [change for change in self.changes if _BREAKS.get(change.direction)]:
+            allowed = " with `allow: [Widening]`" if any(map(self._guarded, permitted)) else ""
+            return f"{self._counted(permitted)}, which the mode {self.policy.mode}{allowed} permits."
         return f"Nothing breaks (mode {self.policy.mode})."
+
+    def _counted(self, breaking: Sequence[Change]) -> str:
+        whom = " and ".join(whom_broken(breaking))
+        if len(self.changes) == 1:
+            return f"The change breaks {whom}"
+        return f"{len(breaking)} of {len(self.changes)} changes {'breaks' if len(breaking) == 1 else 'break'} {whom}"
+
+    @property
+    def advice(self) -> list[str]:
+        """Who is meant, and the way out."""
+        broken = [change for change in self.changes if self.breaking(change)]
+        whom = whom_broken(self.changes)
+        told = [_WHO[one] for one in whom]
+        if broken:
+            told += [f"Way out: {_WAYS_OUT[one]}." for one in whom_broken(broken)]
+        elif "producers" in whom and self.code != WAITS:
+            told.append("Tell the producers before you apply it: data that they write may fail the next check.")
+        if self.code:
+            told.append(_ACCEPT)
+        return told
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -137,6 +210,7 @@ class Judged:
             "mode": self.policy.mode,
             "verdict": {0: "Compatible", REFUSED: "Breaking", WAITS: "Undetermined"}[self.code],
             "message": self.verdict,
+            "warnings": [self.warning] if self.warning else [],
             "changes": [
                 {
                     "rule": change.rule,
@@ -153,15 +227,27 @@ class Judged:
         }
 
 
+def whom_broken(changes: Iterable[Change]) -> list[str]:
+    """Whom the changes can break, in the order of the alphabet."""
+    return sorted({whom for change in changes for whom in _BREAKS.get(change.direction, ())})
+
+
 def is_file(text: str) -> bool:
     """Whether it names a file rather than a contract of the cluster."""
     return text == "-" or "/" in text or text.endswith((".yaml", ".yml", ".json")) or Path(text).is_file()
 
 
-def _from_file(text: str) -> tuple[Revision, Policy]:
+def _why_cluster(*texts: str) -> str:
+    """Why the cluster was asked, for who meant a file; goes behind an error."""
+    names = [text for text in texts if not is_file(text) and "@" not in text]
+    told = [f"{name} is a folder here" if Path(name).is_dir() else f"there is no file {name} here" for name in names]
+    return f" ({' and '.join(told)}, so the cluster was asked; for a file, give its name)" if told else ""
+
+
+def _from_file(text: str, name: str) -> tuple[Revision, Policy]:
     from weir.cli.contract_file import read
 
-    found = read(text)
+    found = read(text, name)
     return found.revision(), Policy.of(found.spec)
 
 
@@ -181,6 +267,8 @@ def _show(printer: Printer, judged: Judged) -> None:
     from rich.text import Text
 
     parts: list[Any] = [Text(judged.verdict, style="bold")]
+    if judged.warning:
+        parts.append(Text(judged.warning, style="yellow"))
     if judged.changes:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for column in ("BREAKS", "DIRECTION", "PATH", "RULE", "OLD", "NEW"):
@@ -188,11 +276,13 @@ def _show(printer: Printer, judged: Judged) -> None:
         for change in judged.changes:
             whom = ", ".join(_BREAKS.get(change.direction, ())) or "-"
             mark = whom if judged.breaking(change) else f"({whom})" if whom != "-" else whom
-            cells = (mark, change.direction, change.path, change.rule, change.old or "-", change.new or "-")
+            direction = _DIRECTIONS.get(change.direction, change.direction)
+            cells = (mark, direction, change.path, change.rule, change.old or "-", change.new or "-")
             table.add_row(*cells, style="red" if judged.breaking(change) else None)
         parts += [Text(""), table]
         told = [f"Cannot be judged, so people have to: {c.message}" for c in judged.changes if judged.undecided(c)]
         if any(_BREAKS.get(c.direction) and not judged.breaking(c) for c in judged.changes):
             told.append("In brackets: whom it can break, which the mode (or `allow`) permits.")
+        told += judged.advice
         parts += [Text(""), *map(Text, told)] if told else []
     printer.show(Group(*parts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from weir.api.datacontract import DataContractSpec, Semantics
     from weir.contract.revision import Revision
+    from weir.lint.document import Source
 
 KIND = "DataContract"
 _SHOWN = 8
@@ -22,12 +23,16 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class ContractFile:
-    """A contract that a file holds. ``spec``: how it is checked, as written; empty for a document alone."""
+    """A contract that a file holds. ``spec``: how it is checked, as written; empty for a document alone.
+
+    ``source``: name and text of the file, None where it comes from a cluster.
+    """
 
     name: str
     odcs: Mapping[str, Any]
     spec: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    source: Source | None = None
 
     @property
     def model(self) -> DataContractSpec:
@@ -43,9 +48,10 @@ class ContractFile:
         try:
             return DataContractSpec.model_validate({"roles": ["Features"], **self.spec, "odcs": None})
         except ValidationError as error:
+            refuse_what_lint_refuses(self)
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise CliError(f"{self.name}: spec.{place}: {first['msg']}; see all with `weir lint FILE`") from None
+            raise CliError(f"{self.name}: spec.{place}: {first['msg'].removeprefix('Value error, ')}") from None
 
     @property
     def semantics(self) -> tuple[Semantics, ...]:
@@ -73,10 +79,14 @@ def read(path: str, name: str = "") -> ContractFile:
     """The contract in a file (``-``: standard input); ``name`` chooses one of several.
 
     Raises:
-        CliError: there is none, there are several, or it is not valid.
+        CliError: there is none, there are several, or its document is not valid.
     """
+    from weir.lint.document import Source
+
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except IsADirectoryError:
+        raise CliError(f"{path} is a folder; name the file in it that has the contract", UNREADABLE) from None
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
         raise CliError(f"{path}: {why}", UNREADABLE) from None
@@ -84,10 +94,36 @@ def read(path: str, name: str = "") -> ContractFile:
     chosen = [one for one in found if not name or one.name == name]
     if len(chosen) != 1:
         names = ", ".join(one.name for one in found[:_SHOWN])
-        if name:
+        if name and not chosen:
             raise CliError(f"{path} has no DataContract {name!r}; it has {names}")
+        if name:
+            raise CliError(f"{path} has {len(chosen)} DataContracts {name!r}; give each a name of its own")
         raise CliError(f"{path} has {len(found)} DataContracts ({names}); name one with --name")
-    return _valid(path, chosen[0])
+    return _valid(path, replace(chosen[0], source=Source("<stdin>" if path == "-" else path, text)))
+
+
+def refuse_what_lint_refuses(contract: ContractFile) -> None:
+    """Ends where `weir lint` finds errors in the contract: whoever is told that data keeps it would rely on it.
+
+    Raises:
+        CliError: with lint's errors.
+    """
+    from weir.lint import Severity, lint
+    from weir.lint.render import line
+
+    if contract.source is None:
+        return
+    subjects = {"", f"{KIND}/{contract.name}", f"{KIND}/{contract.odcs.get('id')}"}
+    errors = [
+        finding
+        for finding in lint([contract.source]).findings
+        if finding.severity is Severity.ERROR and finding.subject in subjects
+    ]
+    if errors:
+        told = [line(finding) for finding in errors[:_SHOWN]]
+        if len(errors) > _SHOWN:
+            told.append(f"and {len(errors) - _SHOWN} more")
+        raise CliError("\n".join([f"{contract.name} is not valid; correct it first:", *told]))
 
 
 def _manifests(path: str, text: str) -> list[ContractFile]:
@@ -149,7 +185,29 @@ def _valid(path: str, contract: ContractFile) -> ContractFile:
     if wrong:
         more = f" (and {len(wrong) - 1} more; see all with `weir lint {path}`)" if len(wrong) > 1 else ""
         raise CliError(f"{path}: {contract.name}: {wrong[0]}{more}")
-    return ContractFile(contract.name, contract.odcs, contract.spec, warnings(contract.odcs))
+    return replace(contract, warnings=warnings(contract.odcs))
+
+
+def named(option: str, name: str) -> str:
+    """A name that a person gave.
+
+    Raises:
+        CliError: Kubernetes does not permit it.
+    """
+    if name != object_name(name):
+        way = "use lower-case letters, digits, '-' and '.'"
+        raise CliError(f"{option} {name!r} is no name that Kubernetes permits: {way}, such as {object_name(name)}")
+    return name
+
+
+def refuse_existing(output: Path | None, *, force: bool) -> None:
+    """Keeps a file that is there already, which people may have edited.
+
+    Raises:
+        CliError: it is there, and nobody said that it may be replaced.
+    """
+    if output is not None and output.is_file() and not force:
+        raise CliError(f"{output} is there already; replace it with --force, or write another file")
 
 
 def object_name(text: str) -> str:

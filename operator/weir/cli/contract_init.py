@@ -46,12 +46,17 @@ def init(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; by default standard output.")
     ] = (None),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --output.")] = False,
 ) -> None:
     """Write a DataContract from data: types, what is never null, and on demand ranges and values.
 
-    Primary keys and personal columns are proposed in comments. Exit code 2: the data cannot be read.
+    Columns whose name speaks of a person, or whose values look like e-mail addresses, get `classification: restricted`.
+    Primary keys are proposed in comments. Exit code 2: the data cannot be read, or the file is there already.
     """
+    from weir.cli.contract_file import refuse_existing
+
     try:
+        refuse_existing(output, force=force)
         text = draft(source, name=name, table=table, roles=role or ["Features"], ranges=ranges, enums=enums)
         if output is None:
             typer.echo(text, nl=False)
@@ -73,11 +78,14 @@ def draft(source: str, *, name: str, table: str, roles: list[str], ranges: bool,
         CliError: the data cannot be read, or an option has no meaning.
     """
     from weir.cli.contract_draft import look, manifest
+    from weir.cli.contract_file import named
     from weir.cli.contract_local import engine
 
     wrong = [role for role in roles if role not in _ROLES]
     if wrong:
         raise CliError(f"--role {wrong[0]} is none of {', '.join(_ROLES)}")
+    if name:
+        named("--name", name)
     with engine("reading data"), opened(source, name=name, table=table, roles=roles) as (data, drafted):
         try:
             rows, columns = look(data, ranges=ranges, enums=enums)
@@ -86,6 +94,10 @@ def draft(source: str, *, name: str, table: str, roles: list[str], ranges: bool,
             raise CliError(f"{drafted.origin} cannot be read: {_first_line(error)}") from None
         if not columns:
             raise CliError(f"{drafted.origin} has no columns")
+        listed = [column.name for column in columns if column.values]
+        if listed:
+            text = f"the contract holds values of {', '.join(listed)}; remove those that are personal"
+            typer.echo(f"warning: {text}", err=True)
         return manifest(replace(drafted, rows=rows, columns=columns))
 
 
@@ -105,7 +117,14 @@ def opened(source: str, *, name: str, table: str, roles: list[str]) -> Iterator[
         raise CliError(f"{url.scheme}:// cannot be read here; give a file, or postgres://USER@HOST/DATABASE")
     with _file(source) as (data, server):
         stem = Path(source).name.partition(".")[0].strip("*?") or Path(source).absolute().parent.name
-        yield data, replace(_drafted(name or stem, table or stem, server, roles), origin=Path(source).name)
+        yield data, replace(_drafted(name or stem, table or stem, server, roles), origin=_origin(source))
+
+
+def _origin(source: str) -> str:
+    from weir.cli.contract_local import LOCAL, Data
+
+    name, count = Path(source).name or Path(source).absolute().name, Data(LOCAL, "data", source).count
+    return name if count is None else f"{name}, {count:,} file{'' if count == 1 else 's'}"
 
 
 def _drafted(name: str, table: str, server: dict[str, Any], roles: list[str]) -> Drafted:
@@ -133,7 +152,7 @@ def _file(source: str) -> Iterator[tuple[Any, dict[str, Any]]]:
 
     data = Data("local", "data", source)
     try:
-        form = data.form
+        form, below = data.form, data.inside
     except CliError as error:
         raise CliError(str(error).replace("--data data=", "")) from None
     with engine("reading data"), tempfile.TemporaryDirectory(prefix="weir-init-") as scratch:
@@ -141,7 +160,7 @@ def _file(source: str) -> Iterator[tuple[Any, dict[str, Any]]]:
 
         backend = duck.connect(memory(), [data.folder], Path(scratch))
         try:
-            path = duck.text(f"{data.real}/**/*.*" if data.real.is_dir() else str(data.real))
+            path = duck.text(str(data.real / below))
             read = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}[form]
             sampled = "" if form == "parquet" else ", sample_size = -1"
             backend.con.execute(f"CREATE VIEW data AS SELECT * FROM {read}({path}, union_by_name = true{sampled})")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import typer
+
 from weir.cli.failure import CliError
 
 if TYPE_CHECKING:
@@ -61,6 +63,41 @@ class Data:
         return self.folder.joinpath(*parts[plain:])
 
     @property
+    def inside(self) -> str:
+        """The pattern of the files of a folder, below it; empty where the path is no folder.
+
+        Raises:
+            CliError: the files of the folder have several endings, which is more than one pattern can say, or are
+                notes of a writer.
+        """
+        if not Path(self.path).is_dir():
+            return ""
+        known = _FORMATS[self.form]
+        files = {name: end for name in self._names() if (end := _ending(name, known))}
+        ends = set(files.values())
+        notes = [name for name in files if any(p.startswith("_") for p in Path(name).relative_to(self.path).parts)]
+        if notes:
+            raise CliError(
+                f"--data {self.table}={self.path}: the folder has {notes[0]}, and a check in the cluster leaves out "
+                f"what starts with _; give a pattern such as '{Path(self.path) / ('*' + min(ends))}'"
+            )
+        if len(ends) > 1:
+            raise CliError(
+                f"--data {self.table}={self.path}: the folder has files that end with {' and '.join(sorted(ends))}; "
+                f"give a pattern such as '{Path(self.path) / ('*' + min(ends))}'"
+            )
+        return f"**/*{min(ends)}"
+
+    @property
+    def count(self) -> int | None:
+        """How many files a folder or a pattern stands for, None for a file."""
+        below = self.inside
+        if not below and not any(char in self.path for char in _PATTERN):
+            return None
+        pattern = str(Path(self.path) / below) if below else self.path
+        return sum(Path(found).is_file() for found in glob.iglob(pattern, recursive=True))
+
+    @property
     def form(self) -> str:
         """The format, by the name of the first file.
 
@@ -72,7 +109,8 @@ class Data:
                 if name.lower().endswith(ends):
                     return form
         if not self._names():
-            raise CliError(f"--data {self.table}={self.path}: there is no such file")
+            missing = "the folder has no files" if Path(self.path).is_dir() else "there is no such file"
+            raise CliError(f"--data {self.table}={self.path}: {missing}")
         raise CliError(
             f"--data {self.table}={self.path}: the name does not tell the format; it must end with "
             f"{', '.join(end for ends in _FORMATS.values() for end in ends)}"
@@ -85,6 +123,12 @@ class Data:
         if path.is_dir():
             return sorted(str(below) for below in path.rglob("*") if below.is_file())
         return [str(path)] if path.is_file() else []
+
+
+def _ending(name: str, ends: Sequence[str]) -> str:
+    """The longest of the endings that the name has, as the name writes it; empty without one."""
+    found = max((end for end in ends if name.lower().endswith(end)), key=len, default="")
+    return name[len(name) - len(found) :]
 
 
 def parse_data(texts: Sequence[str], document: Document) -> list[Data]:
@@ -126,6 +170,7 @@ def planned(
         odcs, spec = dict(contract.odcs), contract.model
         checked = list(dict.fromkeys(d.server for d in data)) or list(servers)
         if data:
+            _tell(data)
             odcs, spec = _with_files(odcs, spec, data, Path(root))
         else:
             spec = _with_databases(odcs, spec, servers)
@@ -147,6 +192,14 @@ def planned(
         )
 
 
+def _tell(data: Sequence[Data]) -> None:
+    """Says how many files are read, where it is not plain from what was given."""
+    for one in data:
+        count = one.count
+        if count is not None:
+            typer.echo(f"reading {one.table}: {count:,} file{'' if count == 1 else 's'} of {one.path}", err=True)
+
+
 def memory() -> int:
     """Bytes that a check may take: half of the machine's memory, at most 4 GiB: the machine is somebody's."""
     return max(512 << 20, min(4 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2))
@@ -156,19 +209,25 @@ def _with_files(
     odcs: dict[str, Any], spec: DataContractSpec, data: Sequence[Data], root: Path
 ) -> tuple[dict[str, Any], DataContractSpec]:
     """The document and the spec with these files as the only servers; ``root`` gets a link for each server's folder."""
+    from weir.cli.contract_file import named
+
     known = {server.name: server for server in spec.servers or ()}
+    # A server of the document counts without an entry in `spec.servers`, too: a document alone has no other.
+    names = list(dict.fromkeys([*known, *(str(entry.get("server")) for entry in odcs.get("servers") or ())]))
     declared, given = [], []
     schema = {str(entry.get("name")): dict(entry) for entry in odcs.get("schema") or ()}
     for server in dict.fromkeys(d.server for d in data):
         mine = [d for d in data if d.server == server]
-        if server != LOCAL and server not in known:
-            raise CliError(f"--data: the contract has no server {server!r}; it has {', '.join(known) or 'none'}")
+        if server not in (LOCAL, *names):
+            raise CliError(f"--data: the contract has no server {server!r}; it has {', '.join(names) or 'none'}")
+        if server not in known:
+            named("--data: the server", server)
         forms = {d.form for d in mine}
         if len(forms) > 1:
             raise CliError(f"--data: tables of one server must have one format, not {' and '.join(sorted(forms))}")
         folder = Path(os.path.commonpath([str(d.folder) for d in mine]))
         (root / server).symlink_to(folder, target_is_directory=True)
-        paths = {d.table: str(d.real.relative_to(folder)) for d in mine}
+        paths = {d.table: str(d.real.relative_to(folder) / d.inside) for d in mine}
         if len(schema) == 1:
             path = next(iter(paths.values()))
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 UNREADABLE = 2
 """Exit code when a file cannot be read or an option has no meaning."""
 
-_OURS = "weir.dev/"
-"""A file in a folder that does not hold this text holds no object of ours, and may be a template of something else."""
+_OURS = re.compile(r"weir\.dev/|kind[\"']?:\s*[\"']?DataContract\b")
+"""A file in a folder without this holds nothing that is checked, and may be a template of something else."""
 
 _LEAST_RATE, _MOST_RATE = 1e-6, 1e9
 """Requests a second that may be meant: from one in eleven days to all that there are."""
@@ -67,7 +69,7 @@ def lint(
     from weir.lint.render import FORMATS
 
     try:
-        options = Options(load=_load(rate, errors), ignore=frozenset(ignore or ()), strict=strict)
+        options = Options(_load(rate, errors), frozenset(ignore or ()), strict, now=time.time())
     except ValueError as error:
         typer.echo(f"weir lint: {error}", err=True)
         raise typer.Exit(UNREADABLE) from error
@@ -120,7 +122,7 @@ def _read(names: list[str]) -> tuple[list[Source], list[str]]:
                 why = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
                 problems.append(f"{path}: {why}")
                 continue
-            if not found or _OURS in text:
+            if not found or _OURS.search(text):
                 sources[path] = Source("<stdin>" if path == "-" else path, text)
     return list(sources.values()), problems
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from difflib import get_close_matches
+from itertools import product
 
 from cronsim import CronSim, CronSimError
 
 from weir.api.datacontract import DataContractSpec
 from weir.contract.document import Path
-from weir.contract.metricrules import RuleError, compiled
+from weir.contract.enums import misfits
+from weir.contract.metricrules import COLUMN_METRICS, TABLE_METRICS, RuleError, compiled, is_number, metric_paths
 from weir.contract.model import Column, Document
 
 _NO_DISTRIBUTION = frozenset({"object", "array", "map", "vector"})
 _NO_TIME = _NO_DISTRIBUTION | {"boolean"}
 _ALIKE = 0.85
 """How much two names must resemble each other; all properties of an object begin alike."""
+_SHOWN = 8
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+"""Texts of this form sort as the dates that they name."""
 _ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 """Reading a cron line asks for a start; which one makes no difference to whether it can be read."""
 
@@ -45,11 +52,13 @@ def contradictions(spec: DataContractSpec, document: Document) -> Iterator[Incon
     """The same for programs, in the order of the spec."""
     columns = dict(document.paths())
     yield from _twice(document)
+    yield from (Inconsistency(*found) for found in misfits(document))
     yield from _properties(spec, columns)
     yield from _objects(spec, document)
     yield from _odcs_servers(spec, document)
     yield from _servers(spec)
-    yield from _rules(spec)
+    yield from _bounds(document)
+    yield from _rules(spec, document)
     yield from _cron(spec)
 
 
@@ -160,13 +169,93 @@ def _servers(spec: DataContractSpec) -> Iterator[Inconsistency]:
             )
 
 
-def _rules(spec: DataContractSpec) -> Iterator[Inconsistency]:
+def _bounds(document: Document) -> Iterator[Inconsistency]:
+    """Limits that no value keeps."""
+    for path, column in document.paths():
+        at: Path = ("spec", "odcs", "schema", *_position(document, path))
+        for (low, lower), (high, upper) in product(
+            (("minimum", column.minimum), ("exclusiveMinimum", column.exclusive_minimum)),
+            (("maximum", column.maximum), ("exclusiveMaximum", column.exclusive_maximum)),
+        ):
+            if _above(lower, upper, equal=low != "minimum" or high != "maximum"):
+                yield _no_value(path, at, (low, lower), (high, upper))
+        for low, least, high, most in (
+            ("minLength", column.min_length, "maxLength", column.max_length),
+            ("minItems", column.min_items, "maxItems", column.max_items),
+        ):
+            if least is not None and most is not None and least > most:
+                yield _no_value(path, at, (low, least), (high, most))
+
+
+def _above(lower: Decimal | str | None, upper: Decimal | str | None, *, equal: bool) -> bool:
+    """Whether one is above the other, or with ``equal`` the same; texts only where both are dates of one form."""
+    if isinstance(lower, Decimal) and isinstance(upper, Decimal):
+        return lower > upper or (equal and lower == upper)
+    if isinstance(lower, str) and isinstance(upper, str) and _DATE.fullmatch(lower) and _DATE.fullmatch(upper):
+        return lower > upper or (equal and lower == upper)
+    return False
+
+
+def _no_value(path: str, at: Path, low: tuple[str, object], high: tuple[str, object]) -> Inconsistency:
+    message = f"no value of {path} can keep {low[0]} {low[1]} and {high[0]} {high[1]}"
+    return Inconsistency(f"spec.odcs.schema[{path}].{low[0]}", at, message, "correct one of the two")
+
+
+def _position(document: Document, path: str) -> Path:
+    """Where the table of that path, and its column at the top, are in the document."""
+    for number, table in enumerate(document.tables):
+        if path.startswith(f"{table.name}."):
+            rest = path.removeprefix(f"{table.name}.")
+            for place, column in enumerate(table.columns):
+                if rest == column.name or rest.startswith(f"{column.name}."):
+                    return (number, "properties", place)
+    return ()
+
+
+def _rules(spec: DataContractSpec, document: Document) -> Iterator[Inconsistency]:
     for number, rule in enumerate(spec.metric_rules or ()):
+        at: Path = ("spec", "rules", number, "cel")
+        path = f"spec.rules[{rule.name}].cel"
         try:
             compiled(rule.cel)
         except RuleError as error:
-            at: Path = ("spec", "rules", number, "cel")
-            yield Inconsistency(f"spec.rules[{rule.name}].cel", at, f"is no condition over `metrics`: {error}")
+            yield Inconsistency(path, at, f"is no condition over `metrics`: {error}")
+            continue
+        if is_number(rule.cel):
+            message = f"is no condition over `metrics`: {rule.cel} is a number"
+            yield Inconsistency(path, at, message, f"compare it, as in {rule.cel} > 0")
+            continue
+        for names in dict.fromkeys(metric_paths(rule.cel)):
+            wrong = _unmeasured(names, document)
+            if wrong is not None:
+                yield Inconsistency(path, at, *wrong)
+
+
+def _unmeasured(names: tuple[str, ...], document: Document) -> tuple[str, str] | None:
+    """Why no check measures ``metrics.OBJECT…``, and the way out; None where one may."""
+    table = document.table(names[0])
+    if table is None:
+        tables = [table.name for table in document.tables]
+        return f"the document describes no object {names[0]!r}", _near(names[0], tables, _listed(tables))
+    if len(names) > 1 and names[1] not in (*TABLE_METRICS, *COLUMN_METRICS):
+        known = (*TABLE_METRICS, *COLUMN_METRICS)
+        return f"there is no metric {names[1]!r}", _near(names[1], known, f"metrics are {', '.join(known)}")
+    if len(names) > 2 and names[1] in COLUMN_METRICS:
+        inside = f"{table.name}."
+        columns = [column.name for path, column in document.paths() if path.startswith(inside)]
+        if names[2] not in columns:
+            message = f"object {table.name!r} of the document has no property {names[2]!r}"
+            return message, _near(names[2], columns, _listed(columns))
+    return None
+
+
+def _near(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Short names resemble each other less than paths do."""
+    return _nearest(name, known, otherwise, cutoff=0.6)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"there are {', '.join(names[:_SHOWN])}" if names else "describe it in the document"
 
 
 def _cron(spec: DataContractSpec) -> Iterator[Inconsistency]:
@@ -179,6 +268,6 @@ def _cron(spec: DataContractSpec) -> Iterator[Inconsistency]:
         yield Inconsistency("spec.schedule.cron", ("spec", "schedule", "cron"), message, "write '0 * * * *' for hourly")
 
 
-def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
-    close = get_close_matches(name, list(known), n=1, cutoff=_ALIKE)
+def _nearest(name: str, known: Iterable[str], otherwise: str, cutoff: float = _ALIKE) -> str:
+    close = get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"did you mean {close[0]}?" if close else otherwise

@@ -324,6 +324,7 @@ def _quality(node: _Node) -> Quality:
         severity=node.text("severity"),
         engine=node.text("engine") if kind in _KINDS else written,
         implementation=node.get("implementation"),
+        description=node.text("description"),
     )
 
 

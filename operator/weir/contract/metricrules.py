@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +11,18 @@ from cel_expr_python import cel
 
 METRICS = "metrics"
 """The one variable of a rule: ``metrics.OBJECT.METRIC``, and ``metrics.OBJECT.METRIC.PROPERTY``."""
+
+TABLE_METRICS = ("rowCount",)
+"""Metrics of a table, as ``metrics.OBJECT.NAME``."""
+COLUMN_METRICS = ("nullCount", "nullRatio", "distinct", "min", "max", "mean")
+"""Metrics of a property, as ``metrics.OBJECT.NAME.PROPERTY``."""
+_NUMBERS = frozenset(COLUMN_METRICS) - {"min", "max"}
+
+_QUOTED = r"""(?:"[^"\\]*"|'[^'\\]*')"""
+_STEP = rf"""\s*(?:\.\s*\w+(?!\w*\s*\()|\[\s*{_QUOTED}\s*\])"""
+"""One step into a map; a name before a bracket is a function."""
+_NAMED = re.compile(rf"""(?<![\w.])metrics(?P<steps>(?:{_STEP})*)|{_QUOTED}""")
+_NAME = re.compile(rf"""\w+|{_QUOTED}""")
 
 
 class RuleError(Exception):
@@ -34,6 +48,24 @@ def compiled(expression: str) -> Any:
     if rule.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
         raise RuleError(f"must be true or false, and is of type {rule.return_type()}")
     return rule
+
+
+def metric_paths(expression: str) -> Iterator[tuple[str, ...]]:
+    """What a rule names of ``metrics``, such as ``("orders", "nullRatio", "email")``; texts in quotes are no names.
+
+    A path ends where the rule computes the next step.
+    """
+    for found in _NAMED.finditer(expression):
+        steps = tuple(step.strip("\"'") for step in _NAME.findall(found["steps"] or ""))
+        if steps:
+            yield steps
+
+
+def is_number(expression: str) -> bool:
+    """Whether the rule is nothing but a metric that is a number, so no condition."""
+    found = _NAMED.fullmatch(expression.strip())
+    names = next(metric_paths(expression), ()) if found is not None else ()
+    return (len(names) == 2 and names[1] in TABLE_METRICS) or (len(names) == 3 and names[1] in _NUMBERS)
 
 
 def holds(expression: str, metrics: Any) -> bool:

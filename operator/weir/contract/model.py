@@ -45,6 +45,8 @@ class Quality:
     severity: str = ""
     engine: str = ""
     implementation: Any = None
+    description: str = field(default="", compare=False)
+    """Words for people."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from weir.contract.model import Column, Table
 from . import datatypes
 from .literals import literal
 from .nodes import Node, Predicate, nodes
-from .outcome import Check, Outcome, Undecidable, unknown
+from .outcome import NO_COLUMN, Check, Outcome, Undecidable, unknown
 from .patterns import FORMATS, safe
 from .tables import Source
 
@@ -58,6 +58,8 @@ class Ban:
     predicate: Predicate
     what: str
     expected: str
+    nan: bool = False
+    """Whether it bans NaN, too, which is then counted on its own: it is neither below nor above."""
 
 
 def checks(look: Look) -> Iterator[Check | Outcome]:
@@ -65,9 +67,41 @@ def checks(look: Look) -> Iterator[Check | Outcome]:
     for node in nodes(look.table, look.source):
         if isinstance(node, Outcome):
             yield node
+            yield from _of_missing(look, node)
             continue
         yield from _rules(look, node)
     yield from _keys(look)
+
+
+def _of_missing(look: Look, missing: Outcome) -> Iterator[Outcome]:
+    """The rules of a column that is not there: nobody may take them for passed."""
+    column = look.table.column(missing.column)
+    if column is None:
+        return  # Members of an object are named by their own path.
+    base = replace(missing, verdict="Pass", expected="", observed="", message="")
+    for rule, stated in _stated(column):
+        if stated:
+            yield unknown(replace(base, rule=rule), NO_COLUMN)
+
+
+def _stated(column: Column) -> Iterator[tuple[str, bool]]:
+    yield "type", column.logical_type is not None
+    yield "required", column.required
+    yield "primaryKey", column.primary_key
+    yield "unique", column.unique and not column.primary_key
+    yield "minimum", column.minimum is not None
+    yield "exclusiveMinimum", column.exclusive_minimum is not None
+    yield "maximum", column.maximum is not None
+    yield "exclusiveMaximum", column.exclusive_maximum is not None
+    yield "multipleOf", column.multiple_of is not None
+    yield "minLength", column.min_length is not None
+    yield "maxLength", column.max_length is not None
+    yield "pattern", column.pattern is not None
+    yield "enum", bool(column.enum)
+    yield "minItems", column.min_items is not None or column.dimensions is not None
+    yield "maxItems", column.max_items is not None or column.dimensions is not None
+    yield "uniqueItems", column.unique_items
+    yield "format", column.format is not None
 
 
 def broken_rows(look: Look, node: Node, ban: Ban) -> Check | Outcome:
@@ -82,15 +116,22 @@ def broken_rows(look: Look, node: Node, ban: Ban) -> Check | Outcome:
     if look.samples and node.shown and node.value is not None and ban.rule not in {"required", "primaryKey"}:
         written = node.text if node.text is not None else node.value
         shown = look.rows.filter(condition).select(value=written).distinct().limit(look.samples)
-    return Check(outcome, lambda values: counted(outcome, values, ban.what), (count, look.rows.count()), samples=shown)
+    counts: tuple[Any, ...] = (count, look.rows.count())
+    if ban.nan and node.dtype.is_floating():
+        counts = (*counts, look.rows.count(where=node.rows_where(lambda v: v.isnan())))
+    return Check(outcome, lambda values: counted(outcome, values, ban.what), counts, samples=shown)
 
 
 def counted(outcome: Outcome, values: Sequence[Any], what: str) -> Outcome:
-    """Pass without broken rows, else Fail with their number."""
+    """Pass without broken rows, else Fail with their number. A third value: how many of them are NaN."""
     broken, rows = int(values[0] or 0), int(values[1] or 0)
     if not broken:
         return outcome
+    nan = int(values[2] or 0) if len(values) > 2 else 0
     observed = f"{broken} of {rows} rows {what}"
+    if nan:
+        observed = f"{nan} of {rows} rows are NaN, which is no number"
+        observed += f"; {broken - nan} of {rows} rows {what}" if broken > nan else ""
     message = f"{outcome.place}: {observed}; the contract requires {outcome.expected}"
     return replace(outcome, verdict="Fail", observed=observed, message=message)
 
@@ -155,11 +196,11 @@ def _limits(node: Node) -> Iterator[Ban]:
     for rule, bound, breaks, what, sign in bounds:
         if bound is not None:
             said = _number(bound)
-            yield Ban(rule, _outside(dtype, bound, breaks), f"are {what} {said}", f"values {sign} {said}")
+            yield Ban(rule, _outside(dtype, bound, breaks), f"are {what} {said}", f"values {sign} {said}", nan=True)
     if column.multiple_of is not None:
         said = _number(column.multiple_of)
         predicate = _no_multiple(dtype, column.multiple_of)
-        yield Ban("multipleOf", predicate, f"are no multiple of {said}", f"multiples of {said}")
+        yield Ban("multipleOf", predicate, f"are no multiple of {said}", f"multiples of {said}", nan=True)
     lengths = (("minLength", column.min_length, "shorter", ">="), ("maxLength", column.max_length, "longer", "<="))
     for rule, length, what, sign in lengths:
         if length is not None:

@@ -76,6 +76,25 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date | datetime) else value
 
 
+def _plainly(problem: str) -> str:
+    """What the engine of CEL says, in words; values of the data are left out."""
+    if missing := _NO_KEY.match(problem):
+        what = f'"{missing[1]}" is no table, metric or column that was measured'
+        return f"{what}; a rule reads metrics.TABLE.rowCount or metrics.TABLE.METRIC.COLUMN"
+    if "o matching overload" in problem:
+        return "it compares or computes with values of different types, such as a whole number and 0.5"
+    if place := _AT.match(problem):
+        return f"it is no CEL that can be read, from character {place[1]} on"
+    if _STATUS.match(problem) or problem.startswith("must be"):
+        return problem
+    return "it is a value and no condition: compare it with something, as in `metrics.TABLE.rowCount > 0`"
+
+
+_NO_KEY = re.compile(r'NOT_FOUND: Key not found in map : "([^"]*)"')
+_AT = re.compile(r"\d+:(\d+): Syntax error")
+_STATUS = re.compile(r"[A-Z_]+: |\d+:\d+: ")
+
+
 def judge(rules: Sequence[MetricRule], metrics: Mapping[str, Any]) -> Iterator[Outcome]:
     """The outcome of every rule on these metrics; one that names what was not measured is Unknown."""
     for rule in rules:
@@ -83,7 +102,7 @@ def judge(rules: Sequence[MetricRule], metrics: Mapping[str, Any]) -> Iterator[O
         try:
             fulfilled = holds(rule.cel, metrics)
         except RuleError as error:
-            yield unknown(outcome, str(error)[:300])
+            yield unknown(outcome, _plainly(str(error))[:300])
             continue
         if fulfilled:
             yield outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,10 +29,16 @@ _EXPLAINED = {
 }
 """Errors whose text speaks of names and types only, never of values."""
 
+_NOT_CONVERTED = "a value could not be converted, such as a text to a number; a query must answer with one number"
+_UNREADABLE = frozenset({"InvalidInputException", "IOException", "SerializationException", "Error"})
+"""What DuckDB raises over a damaged file, besides other things."""
+MAYBE_DAMAGED = "the engine cannot work with a value, or a file is damaged"
+
 _MEANINGS = {
     "OutOfMemoryException": "memory ran out: raise the memory limit in engine.resources, or the space for spilling",
     "InterruptException": "the time limit was reached: raise engine.timeout",
-    "ConversionException": "a value could not be converted",
+    "ConversionException": _NOT_CONVERTED,
+    "InvalidTextRepresentation": _NOT_CONVERTED,
     "OperationalError": "the server cannot be reached, or refused the login",
     "ConnectionTimeout": "the server did not answer in time",
     "QueryCanceled": "the time limit was reached: raise engine.timeout",
@@ -42,24 +49,44 @@ _MEANINGS = {
 }
 
 
+NO_COLUMN = "the column is missing in the data"
+"""Why a rule of a column that is not there is Unknown."""
+
+
 class Undecidable(Exception):
     """A rule cannot be judged; the message says why, without values of the data."""
+
+
+class Unreadable(Undecidable):
+    """A file is damaged or is not of its format; the message names it."""
 
 
 class NoTable(Exception):
     """The engine has no such table."""
 
 
+_KIND = re.compile(r"^\w+ Error: ")
+"""What DuckDB puts before its messages."""
+
+
+def maybe_damaged(error: BaseException) -> bool:
+    """Whether DuckDB may have met a damaged file."""
+    return "duckdb" in type(error).__module__ and type(error).__name__ in _UNREADABLE
+
+
 def reason(error: BaseException) -> str:
     """Why a rule could not be judged, in a few words: no values, no credentials."""
     if isinstance(error, Undecidable):
         return str(error)
+    if maybe_damaged(error):
+        return MAYBE_DAMAGED
     for kind in type(error).__mro__:
         if kind.__name__ in _MEANINGS:
             return _MEANINGS[kind.__name__]
     name = type(error).__name__
     if name in _EXPLAINED and str(error).strip():
-        return f"{name}: {str(error).strip().splitlines()[0][:200]}"
+        said = _KIND.sub("", str(error).strip().splitlines()[0])
+        return f"the engine refuses it: {said[:200]}"
     return f"the engine reported {name}"
 
 

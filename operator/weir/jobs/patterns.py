@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
 
-from cel_expr_python import cel
+from weir.contract.patterns import refusal
 
 from .outcome import Undecidable
 
@@ -25,15 +23,13 @@ FORMATS: Mapping[str, str] = {
 """Formats of texts that are checked, as patterns."""
 
 
-@lru_cache(maxsize=1)
-def _matcher() -> Any:
-    return cel.NewEnv(variables={"p": cel.Type.STRING}).compile("''.matches(p)")
-
-
-@lru_cache(maxsize=1024)
-def _known(pattern: str) -> bool:
-    # CEL's matches is RE2: what it cannot compile is not taken, whichever engine would run it.
-    return isinstance(_matcher().eval(data={"p": pattern}).value(), bool)
+def _problem(pattern: str) -> str:
+    """Why the pattern is none, in words; empty for one that is."""
+    said = refusal(pattern)
+    wrong, colon, where = said.partition(": ")
+    if where.startswith(("(?=", "(?!", "(?<")) or (wrong.startswith("invalid escape") and where[1:2].isdigit()):
+        return f"the pattern has {where[:40]}, but RE2 has no look-around and no back-references: say it without"
+    return f"the pattern is no regular expression: {wrong}" + (f" at {where[:60]}" if colon else "") if said else ""
 
 
 def safe(pattern: str) -> str:
@@ -44,6 +40,6 @@ def safe(pattern: str) -> str:
     """
     if len(pattern) > MAX_PATTERN:
         raise Undecidable(f"the pattern is longer than {MAX_PATTERN} characters")
-    if not _known(pattern):
-        raise Undecidable("the pattern is not one of RE2, which has no look-around and no back-references")
+    if problem := _problem(pattern):
+        raise Undecidable(problem)
     return pattern

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -12,19 +13,21 @@ import ibis.expr.operations as ops
 from sqlglot import expressions as exp
 
 from weir.api.datacontractstatus import CheckVerdict
-from weir.contract.model import Comparison, Document, Quality
+from weir.contract.model import Comparison, Document, Quality, Table
 
 from . import sqlguard
 from .checks import Look, repeated
 from .literals import literal
 from .nodes import Node, Predicate, nodes
-from .outcome import Check, Outcome, Undecidable, number, unknown
+from .outcome import NO_COLUMN, Check, Outcome, Undecidable, number, unknown
 from .patterns import safe
 from .tables import Source
 
 LENIENT = frozenset({"info", "warning", "low", "minor", "trivial"})
 """Severities that make a failure a warning."""
 
+_LONGEST_NAME = 80
+"""Characters of a query that stand for its name."""
 _SIGNS: Mapping[str, str] = {
     "mustBe": "=",
     "mustNotBe": "other than",
@@ -80,9 +83,21 @@ def judged(outcome: Outcome, rule: Quality, value: float, what: str) -> Outcome:
         return replace(outcome, observed=number(value))
     observed = f"{number(value)}{what}"
     subject = f"{outcome.place}: " if outcome.place else ""
-    message = f"{subject}{rule.name or outcome.rule} is {observed}; the contract requires {outcome.expected}"
+    message = f"{subject}{outcome.name or outcome.rule} is {observed}; the contract requires {outcome.expected}"
+    if rule.description.strip():
+        message += f" ({' '.join(rule.description.split())[:200]})"
     verdict: CheckVerdict = "Warn" if rule.severity.lower() in LENIENT else "Fail"
     return replace(outcome, verdict=verdict, observed=observed, message=message)
+
+
+def may_be_empty(table: Table) -> bool:
+    """Whether a rule of the table for its number of rows passes with none."""
+    for rule in table.quality:
+        if rule.kind == "library" and rule.metric == "rowCount" and rule.comparisons:
+            with suppress(Undecidable):
+                if all(holds(0.0, comparison) for comparison in rule.comparisons):
+                    return True
+    return False
 
 
 def checks(look: Look, document: Document, sources: Callable[[str], Source]) -> Iterator[Check | Outcome]:
@@ -93,6 +108,17 @@ def checks(look: Look, document: Document, sources: Callable[[str], Source]) -> 
         if isinstance(node, Node):
             for rule in node.column.quality:
                 yield from _rule(look, node, rule, document, sources)
+        else:
+            yield from _of_missing(look, node)
+
+
+def _of_missing(look: Look, missing: Outcome) -> Iterator[Outcome]:
+    column = look.table.column(missing.column)
+    for rule in column.quality if column is not None else ():
+        if rule.kind != "text":
+            kind = (rule.metric if rule.kind == "library" else rule.kind) or "library"
+            outcome = Outcome(kind, table=look.table.name, column=missing.column, name=_name(rule))
+            yield unknown(replace(outcome, expected=demanded(rule)), NO_COLUMN)
 
 
 def _rule(
@@ -102,7 +128,7 @@ def _rule(
         return  # Words for people: there is nothing to count.
     path = node.path if node is not None else ""
     kind = rule.metric if rule.kind == "library" else rule.kind
-    outcome = Outcome(kind or "library", table=look.table.name, column=path, name=rule.name, expected=demanded(rule))
+    outcome = Outcome(kind or "library", table=look.table.name, column=path, name=_name(rule), expected=demanded(rule))
     try:
         if rule.kind == "sql":
             yield _sql(look, node, rule, outcome, document=document, sources=sources)
@@ -112,6 +138,12 @@ def _rule(
             yield unknown(outcome, f"rules of the engine {rule.engine or 'custom'} are not supported")
     except Exception as error:
         yield unknown(outcome, error)
+
+
+def _name(rule: Quality) -> str:
+    """The rule's name; a query without one is called by its own text, since a table may have several."""
+    query = " ".join(rule.query.split()) if rule.kind == "sql" else ""
+    return rule.name or (query if len(query) <= _LONGEST_NAME else f"{query[:_LONGEST_NAME]}…")
 
 
 def _library(look: Look, node: Node | None, rule: Quality, outcome: Outcome) -> Check:

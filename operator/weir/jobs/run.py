@@ -23,10 +23,21 @@ from weir.contract.profile import Profile, TableProfile
 from . import ages, checks, leakage, metrics, parity, quality
 from .ask import Deadline, ask
 from .checks import Look
-from .outcome import WORST_FIRST, Check, NoTable, Outcome, Report, Undecidable, unknown
+from .outcome import (
+    MAYBE_DAMAGED,
+    WORST_FIRST,
+    Check,
+    NoTable,
+    Outcome,
+    Report,
+    Undecidable,
+    Unreadable,
+    maybe_damaged,
+    unknown,
+)
 from .plan import Plan
 from .profiling import profile_table
-from .tables import Servers, Source
+from .tables import Servers, Source, no_file
 
 MAX_RESULTS = 200
 _SHARE_OF_TIME = 0.9
@@ -127,6 +138,9 @@ class _Run:
             except NoTable:
                 report.outcomes.append(_no_table(table))
                 continue
+            except Unreadable as error:
+                report.outcomes.append(_no_data(table, str(error)))
+                continue
             except Exception as error:
                 report.outcomes.append(unknown(Outcome("table", table=table.name), error))
                 continue
@@ -143,6 +157,10 @@ class _Run:
             outcomes = list(self._outcomes(server, table, source, found))
         except Exception as error:
             outcomes = [unknown(Outcome("table", table=table.name), error)]
+        if any(MAYBE_DAMAGED in outcome.message for outcome in outcomes) and _damaged(source, self._deadline):
+            # One problem, not one for each rule.
+            broken = [outcome for outcome in outcomes if outcome.verdict in ("Fail", "Warn")]
+            outcomes = [*broken, _no_data(table, no_file(""))]
         report.outcomes.extend(outcome for outcome in outcomes if outcome.rule != metrics.METRIC)
 
     def _outcomes(self, server: Server, table: Table, source: Source, found: dict[str, Any]) -> Iterator[Outcome]:
@@ -150,6 +168,8 @@ class _Run:
         values = found.setdefault(table.name, {name: {} for name in metrics.NAMES})
         yield from ask(source.table, [_row_count(source, table, values)], self._deadline)
         look = self._look(table, source, int(values.get(_ROWS, 0)))
+        if _ROWS in values and not values[_ROWS] and not quality.may_be_empty(table):
+            yield _no_rows(table)
         grows = server.name not in ages.snapshots(spec)
         rules = [
             *checks.checks(look),
@@ -226,6 +246,21 @@ class _Run:
 
 
 _ROWS = "rowCount"
+FILE = "file"
+"""Rule of an outcome that says that the data itself cannot be read."""
+
+
+def _damaged(source: Source, deadline: Deadline) -> bool:
+    """Whether not every value can be read."""
+    if not source.in_pod:
+        return False
+    try:
+        deadline.left()
+        rows = source.rows
+        rows.aggregate(**{f"c{n}": rows[name].hash().max() for n, name in enumerate(rows.columns)}).to_pyarrow()
+    except Exception as error:
+        return maybe_damaged(error)
+    return False
 
 
 def _row_count(source: Source, table: Table, values: dict[str, Any]) -> Check:
@@ -234,6 +269,23 @@ def _row_count(source: Source, table: Table, values: dict[str, Any]) -> Check:
         return Outcome(metrics.METRIC, table=table.name)
 
     return Check(Outcome("table", table=table.name), judge, (source.table.count(),))
+
+
+def _no_rows(table: Table) -> Outcome:
+    """Rules hold of no rows whatever they say, so their verdicts say nothing of the data."""
+    return Outcome(
+        "table",
+        "Unknown",
+        table.name,
+        expected="at least one row",
+        observed="0 rows",
+        message=f"{table.name} has no rows, so nothing can be said of them; if it may be empty, say so with a quality "
+        "rule of the table: metric rowCount, mustBeGreaterOrEqualTo 0",
+    )
+
+
+def _no_data(table: Table, why: str) -> Outcome:
+    return Outcome(FILE, "Unknown", table.name, message=f"{table.name}: {why}")
 
 
 def _no_table(table: Table) -> Outcome:

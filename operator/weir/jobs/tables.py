@@ -15,7 +15,7 @@ from weir.api.datacontract import Server
 from weir.contract.model import Column, Document, OdcsServer, Table
 
 from . import databases, duck, objectstore
-from .outcome import Undecidable
+from .outcome import Undecidable, Unreadable, maybe_damaged
 from .partition import predicate
 from .paths import files, fill, identity, inside
 from .plan import Plan
@@ -172,13 +172,21 @@ class Servers:
         if form == "iceberg":
             return self._iceberg(root, path, table, view)
         found = files(root, path, table.physical, form, len(self._document.tables) == 1)
+        try:
+            return self._read(form, found, str(odcs.fields.get("delimiter") or ""), table, view)
+        except Exception as error:
+            if not maybe_damaged(error):
+                raise
+            broken = [f.relative_to(root) for f in found if str(f) in str(error)]
+            raise Unreadable(no_file(form, str(broken[0]) if broken else "")) from error
+
+    def _read(self, form: str, found: list[Path], delimiter: str, table: Table, view: str) -> Source:
         listed = duck.paths_literal(found)
         state = identity(found)
         if form == "parquet":
             self._create(view, f"read_parquet({listed}, union_by_name = true, hive_partitioning = {_hive(found)})")
             return Source(self.local.table(view), dataset=state)
         if form == "csv":
-            delimiter = str(odcs.fields.get("delimiter") or "")
             separated = f", delim = {duck.text(delimiter)}" if len(delimiter) == 1 else ""
             self._create(
                 view,
@@ -246,6 +254,13 @@ class Servers:
         if not database.is_file():
             raise Undecidable("the DuckDB file was not found in the folder of the server")
         return duck.connect(self._plan.memory_limit, [], self._scratch, database)
+
+
+def no_file(form: str, name: str = "") -> str:
+    """What is said of a file that its format cannot be read from."""
+    called = {"parquet": "Parquet", "csv": "CSV", "json": "JSON"}.get(form, "data")
+    start = f"{name} is no {called} file that can be read" if name else f"a {called} file cannot be read"
+    return f"{start}: it is damaged, was not written to its end, or has another format"
 
 
 def typed(table: Any, contract: Table, dataset: str) -> Source:

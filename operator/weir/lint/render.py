@@ -15,18 +15,20 @@ from weir.view.words import things
 
 def text(report: Report) -> str:
     """One line a finding, and a summary."""
-    lines = [
-        f"{f.file}:{f.mark.line}:{f.mark.column}: {f.severity}: {f.text} [{f.code}]".replace("\n", " ")
-        for f in report.findings
-    ]
-    return "\n".join([*lines, summary(report)]) + "\n"
+    return "\n".join([*map(line, report.findings), summary(report)]) + "\n"
+
+
+def line(finding: Finding) -> str:
+    """One finding: file, line and column, what is wrong, and its code."""
+    place = f"{finding.file}:{finding.mark.line}:{finding.mark.column}"
+    return f"{place}: {finding.severity}: {finding.text} [{finding.code}]".replace("\n", " ")
 
 
 def summary(report: Report) -> str:
     """How much was looked at and found."""
     files = things(report.files, "file")
     if not report.objects and not report.findings:
-        return f"no objects of {GROUP} in {files}"
+        return f"no objects of {GROUP} and no data contracts in {files}"
     found = f"{things(report.errors, 'error')}, {things(report.warnings, 'warning')}"
     return f"{things(report.objects, 'object')} in {files}: {found}"
 

@@ -6,22 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from weir.lint.bounds import Load
-from weir.lint.contracts import check_contract
+from weir.lint.contracts import check_contract, check_document, is_document
 from weir.lint.document import Source, parse
 from weir.lint.finding import CODES, Finding, Severity
 from weir.lint.objects import LintedObject, objects
 from weir.lint.passing import check_passing
+from weir.lint.pins import check_pins
 from weir.lint.practice import check_practice
 from weir.lint.references import check_references
 
 
 @dataclass(frozen=True)
 class Options:
-    """``load``: check feasibility at this rate. ``ignore``: codes to leave out. ``strict``: warnings are errors."""
+    """``load``: check feasibility at this rate. ``ignore``: codes to leave out. ``strict``: warnings are errors.
+    ``now``: seconds since 1970, to tell what has expired; None: nothing is said of it.
+    """
 
     load: Load | None = None
     ignore: frozenset[str] = frozenset()
     strict: bool = False
+    now: float | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(self.ignore - CODES.keys())
@@ -49,22 +53,28 @@ class Report:
 
 
 def lint(sources: Sequence[Source], options: Options | None = None) -> Report:
-    """Checks every object of Weir's kinds in the texts, by itself and against the others."""
+    """Checks every object of Weir's kinds, by itself and against the others, and contracts of the standard alone."""
     options = options or Options()
     findings: list[Finding] = []
     linted: list[LintedObject] = []
+    alone = 0
     for source in sources:
         documents, broken = parse(source)
         findings += broken
         for document in documents:
+            if is_document(document.value):
+                findings += check_document(document)
+                alone += 1
+                continue
             for found in objects(document):
                 if isinstance(found, LintedObject):
                     linted.append(found)
                 else:
                     findings.append(found)
     check_references(linted)
+    check_pins(linted)
     for one in linted:
-        check_contract(one)
+        check_contract(one, options.now)
         check_practice(one)
         if options.load is not None:
             check_passing(one, options.load)
@@ -74,4 +84,4 @@ def lint(sources: Sequence[Source], options: Options | None = None) -> Report:
     kept.sort(key=lambda finding: (order[finding.file], finding.mark, finding.severity, finding.path))
     if options.strict:
         kept = [finding.as_error() for finding in kept]
-    return Report(tuple(kept), len(linted), len(sources))
+    return Report(tuple(kept), len(linted) + alone, len(sources))

@@ -24,7 +24,14 @@ from tests.api.harness.prometheus import FakePrometheus, Traffic
 from weir.api.action import Action
 from weir.api.crds import crd
 from weir.api.kinds import KINDS
-from weir.runtime.resources import ACTION_REQUESTS, LEASES, KubeObject
+from weir.runtime.resources import (
+    ACTION_REQUESTS,
+    CONTRACT_CHECKS,
+    DATA_CONTRACTS,
+    LEASES,
+    ROLLOUTS,
+    KubeObject,
+)
 
 SYSTEM = "weir-system"
 ACCOUNT = "weir"
@@ -116,6 +123,15 @@ class Lab:
         self.traffic.stop()
         self.history.stop()
         self.gateway.stop()
+
+    def clear(self) -> None:
+        """Deletes what operators act on, in every namespace: deadlines and schedules must not reach other tests."""
+        for resource in (ACTION_REQUESTS, ROLLOUTS, CONTRACT_CHECKS, DATA_CONTRACTS):
+            for obj in self.api.list(resource):
+                meta = obj["metadata"]
+                self.api.delete(resource, meta["namespace"], meta["name"])
+                if meta.get("finalizers") and self.api.find(resource, meta["namespace"], meta["name"]) is not None:
+                    self.api.merge(resource, meta["namespace"], meta["name"], {"metadata": {"finalizers": None}})
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """kubectl apply."""

@@ -19,6 +19,7 @@ from tests.unit.cli.apiserver import FakeApi, Refusal
 from tests.unit.cli.conftest import Run
 from weir.api.datacontract import Semantics
 from weir.cli.contract_check import Look
+from weir.cli.contract_results import headline
 from weir.contract.digest import contract_digest
 
 KubeObject = dict[str, Any]
@@ -111,8 +112,40 @@ def test_given_data_that_breaks_it_then_every_broken_rule_is_in_the_table(api: F
     assert done.stdout.splitlines()[3].split() == [
         *("VERDICT", "TABLE", "COLUMN", "RULE", "OBSERVED", "EXPECTED", "MESSAGE")
     ]
-    assert "orders.age: 31 rows are null" in done.stdout
+    assert done.stdout.splitlines()[4].endswith("  31 rows are null")
+    assert "failingSamples" not in done.stdout
     assert api.all("contractchecks")[0]["spec"]["servers"] == ["lake"]
+
+
+LIMIT = {"server": "lake", "table": "orders", "column": "age", "rule": "minimum", "verdict": "Fail"}
+LIMIT |= {"observed": "3 of 5000 rows are below 18", "expected": "values >= 18"}
+LIMIT |= {"message": "orders.age: 3 of 5000 rows are below 18; the contract requires values >= 18"}
+
+
+def test_given_a_message_that_repeats_the_columns_then_it_is_left_out_of_the_table(api: FakeApi, run: Run) -> None:
+    finishing(api, result("Fail", LIMIT, {**LIMIT, "rule": "exclusiveMinimum"}))
+    printed = run("contract", "check", "orders").stdout
+    assert "MESSAGE" not in printed
+    assert printed.count("failingSamples") == 1
+
+
+def test_given_a_narrow_terminal_then_each_result_is_a_block(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    finishing(api, result("Fail", {**LIMIT, "samples": ["7"]}))
+    lines = [line.rstrip() for line in run("contract", "check", "orders").stdout.splitlines()]
+    assert lines[3:5] == [
+        "Fail  orders.age  minimum",
+        "    3 of 5000 rows are below 18; the contract requires values >= 18 (such as 7)",
+    ]
+    assert not any("failingSamples" in line for line in lines)
+
+
+def test_given_data_that_cannot_be_read_then_the_exit_code_says_so(api: FakeApi, run: Run) -> None:
+    broken = {"server": "lake", "table": "orders", "rule": "file", "verdict": "Unknown"}
+    finishing(api, result("Unknown", {**broken, "message": "orders.parquet is no Parquet file that can be read"}))
+    assert run("contract", "check", "orders").exit_code == 2
 
 
 @pytest.mark.parametrize(("output", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
@@ -336,3 +369,16 @@ def test_given_contracts_when_a_name_is_completed_then_they_are_offered(api: Fak
         timeout=30,
     )
     assert done.stdout.splitlines() == ["orders", ":4"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"unknown": 1}, "the rule could not be checked"),
+        ({"failed": 1}, "the rule failed"),
+        ({"passed": 1}, "the rule passed"),
+        ({"passed": 1, "failed": 1}, "of 2 rules 1 failed"),
+    ],
+)
+def test_given_counts_then_the_headline_is_a_sentence(counts: dict[str, int], said: str) -> None:
+    assert headline({"servers": [counts]}) == said

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from weir.cli.contract_diff import MODES
+from weir.cli.contract_yaml import yaml_text
 from weir.cli.main import app
+from weir.contract.loading import ManifestLoader, PlainLoader
 from weir.lint import Source, lint
 
 ROOT = Path(__file__).parents[3]
@@ -174,6 +177,123 @@ def test_given_several_contracts_in_a_file_then_one_is_chosen_by_name(tmp_path: 
     assert weir("digest", both, "--name", "others").stdout.startswith("others@sha256:")
 
 
+def test_given_several_contracts_in_a_file_then_check_and_diff_take_a_name_as_well(
+    tmp_path: Path, orders: Path
+) -> None:
+    first = contract(tmp_path).read_text()
+    both = tmp_path / "both.yaml"
+    others = first.replace("name: orders\nspec", "name: others\nspec", 1).replace("maximum: 6", "maximum: 5")
+    both.write_text(first + "---\n" + others)
+
+    for arguments in (("check", "-f", both, "--data", orders), ("diff", both, tmp_path / "c.yaml")):
+        assert "has 2 DataContracts (orders, others); name one with --name" in weir(*arguments).stderr
+    assert weir("check", "-f", both, "--data", orders, "--name", "orders").exit_code == 0
+    assert weir("check", "-f", both, "--data", orders, "--name", "others").exit_code == 1
+    assert "No change" in weir("diff", both, both, "--name", "others").stdout
+    assert "give it with -f FILE" in weir("check", "--name", "others").stderr
+
+
+def spec(made: dict[str, Any], **fields: Any) -> None:
+    made["spec"].update(fields)
+
+
+LAKE = {"server": "lake", "type": "local", "path": "x", "format": "parquet"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda made: made["spec"]["odcs"]["schema"][0]["properties"].append({"name": "id"}), "the name 'id' is there"),
+        (lambda made: spec(made, servers=[{"name": "lake", "odcsServer": "pond"}]), "no server 'pond'"),
+        (lambda made: spec(made, schedule={"cron": "0 0 * * * *"}), "`cron` must have five fields"),
+        (lambda made: spec(made, schedule={"maxAge": "3x"}), "spec.schedule.maxAge: must be a positive duration"),
+        (
+            lambda made: spec(made, freshness={"element": "orders.itmes", "failAfter": "1h"}),
+            "did you mean orders.items",
+        ),
+        (lambda made: spec(made, compatibility={"waivers": [{"ruleId": "R1"}]}), "waivers[0].expires: Required value"),
+        (lambda made: items(made)["logicalTypeOptions"].update(minimum=7), "minimum 7 and maximum 6"),
+    ],
+)
+def test_given_a_contract_that_lint_refuses_then_no_data_is_checked_and_its_errors_are_shown(
+    tmp_path: Path, orders: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    path = contract(tmp_path, change)
+
+    done = weir("check", "-f", path, "--data", orders)
+
+    told = [finding for finding in lint([Source(str(path), path.read_text())]).findings if said in finding.text]
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert all(
+        f"{path}:{finding.mark.line}:{finding.mark.column}: error: {finding.text}" in done.stderr for finding in told
+    )
+    assert told
+
+
+def test_given_a_document_alone_that_contradicts_itself_then_it_is_refused_as_well(
+    tmp_path: Path, orders: Path
+) -> None:
+    made = yaml.safe_load(contract(tmp_path, lambda m: items(m)["logicalTypeOptions"].update(minimum=7)).read_text())
+    alone = tmp_path / "alone.yaml"
+    alone.write_text(yaml.safe_dump(made["spec"]["odcs"]))
+
+    done = weir("check", "-f", alone, "--data", orders)
+
+    assert done.exit_code == 2
+    assert "minimum 7 and maximum 6" in done.stderr
+
+
+def test_given_an_invalid_spec_then_diff_and_digest_show_what_lint_says(tmp_path: Path) -> None:
+    waiver = {"ruleId": "type-changed", "path": "orders.id", "reason": "x", "approvedBy": "ada", "expires": "soon"}
+    path = contract(tmp_path, lambda made: spec(made, compatibility={"waivers": [waiver]}))
+
+    done = weir("digest", path)
+
+    assert done.exit_code == 2
+    assert "Value error" not in done.stderr
+    assert f"{path}:" in done.stderr
+    assert "spec.compatibility.waivers[0].expires" in done.stderr
+
+
+def test_given_a_name_and_a_file_then_the_way_to_choose_is_told(tmp_path: Path) -> None:
+    done = weir("check", "orders", "-f", contract(tmp_path))
+
+    assert done.exit_code == 2
+    assert "give one of the two" in done.stderr
+    assert "--name orders" in done.stderr
+
+
+def test_given_a_folder_or_a_mistyped_file_then_it_is_said_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    path = contract(tmp_path)
+    for text, said in ((tmp_path / "sub", "is a folder; name the file in it"), (tmp_path / "x.yaml", "No such file")):
+        assert said in weir("diff", path, text).stderr
+    assert "the folder has no files" in weir("check", "-f", path, "--data", tmp_path / "sub").stderr
+    missing = weir("diff", path, "ordres", "--kubeconfig", tmp_path / "none")
+    assert missing.exit_code == 2
+    assert "there is no file ordres here, so the cluster was asked" in missing.stderr
+
+
+def test_given_a_document_alone_with_a_server_then_its_files_can_be_given_by_that_name(
+    tmp_path: Path, orders: Path
+) -> None:
+    path = contract(tmp_path, lambda made: made["spec"]["odcs"].update(servers=[LAKE]))
+    alone = tmp_path / "alone.yaml"
+    alone.write_text(yaml.safe_dump(yaml.safe_load(path.read_text())["spec"]["odcs"]))
+
+    assert "--data lake/TABLE=PATH" in weir("check", "-f", alone, "--server", "lake").stderr
+    done = weir("check", "-f", alone, "--data", f"lake/orders={orders}", "-o", "json")
+
+    assert done.exit_code == 0
+    assert [one["name"] for one in json.loads(done.stdout)["status"]["servers"]] == ["lake"]
+    alone.write_text(alone.read_text().replace("server: lake", "server: The Lake"))
+    bad = weir("check", "-f", alone, "--data", f"The Lake/orders={orders}")
+    assert (bad.exit_code, bad.stderr.count("\n")) == (2, 1)
+    alone.write_text(alone.read_text().replace("server: The Lake", "server: lake"))
+    assert "no server 'pond'; it has lake" in weir("check", "-f", alone, "--data", f"pond/orders={orders}").stderr
+
+
 # --- diff
 
 
@@ -246,6 +366,68 @@ def test_given_a_breaking_change_then_the_table_names_path_and_both_values(tmp_p
         assert word in line
 
 
+def test_given_a_change_that_the_mode_permits_then_it_says_whom_it_breaks_and_who_that_is(tmp_path: Path) -> None:
+    done = weir("diff", contract(tmp_path), contract(tmp_path, tightened, "new.yaml"))
+    assert done.exit_code == 0
+    assert done.stdout.startswith("The change breaks producers, which the mode ForwardTransitive permits.")
+    assert "Nothing breaks" not in done.stdout
+    assert "Producers write the data" in done.stdout
+    assert "Tell the producers before you apply it" in done.stdout
+
+
+def test_given_a_change_that_breaks_then_the_way_out_is_named(tmp_path: Path) -> None:
+    done = weir("diff", contract(tmp_path), contract(tmp_path, loosened, "new.yaml"))
+    assert "Consumers read the data" in done.stdout
+    assert "Way out: keep what the old contract promised" in done.stdout
+    assert "spec.compatibility.waivers" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("1.0.0", "The version is still 1.0.0"),
+        ("0.9.0", "The version goes down from 1.0.0 to 0.9.0"),
+        ("1.0.10", ""),
+        ("2026-a", ""),
+    ],
+)
+def test_given_other_content_then_a_version_that_was_not_raised_is_said_and_the_exit_code_stays(
+    tmp_path: Path, version: str, said: str
+) -> None:
+    def changed(made: dict[str, Any]) -> None:
+        tightened(made)
+        made["spec"]["odcs"]["version"] = version
+
+    def first(made: dict[str, Any]) -> None:
+        made["spec"]["odcs"]["version"] = "1.0.0"
+
+    old, new = contract(tmp_path, first), contract(tmp_path, changed, "new.yaml")
+    done = weir("diff", old, new)
+    assert done.exit_code == 0
+    assert said in done.stdout
+    assert ("The version" in done.stdout) == bool(said)
+    warnings = json.loads(weir("diff", old, new, "-o", "json").stdout)["warnings"]
+    assert bool(warnings) == bool(said)
+    assert "The version" not in weir("diff", old, old).stdout
+
+
+def test_given_a_change_without_effect_on_data_then_people_read_that_and_programs_the_direction(tmp_path: Path) -> None:
+    def classified(made: dict[str, Any]) -> None:
+        made["spec"]["odcs"]["schema"][0]["properties"][0]["classification"] = "restricted"
+
+    old, new = contract(tmp_path), contract(tmp_path, classified, "new.yaml")
+    done = weir("diff", old, new)
+    assert "no effect on data" in done.stdout
+    assert "untested" not in done.stdout
+    (change,) = json.loads(weir("diff", old, new, "-o", "json").stdout)["changes"]
+    assert change["direction"] == "untested"
+
+
+def test_given_a_mode_in_small_letters_then_it_is_taken(tmp_path: Path) -> None:
+    done = weir("diff", contract(tmp_path), contract(tmp_path, loosened, "new.yaml"), "--mode", "fulltransitive")
+    assert (done.exit_code, "(mode FullTransitive)" in done.stdout) == (1, True)
+
+
 def test_given_a_mode_that_does_not_exist_then_it_is_wrong_usage(tmp_path: Path) -> None:
     done = weir("diff", contract(tmp_path), contract(tmp_path), "--mode", "Sideways")
     assert done.exit_code == 2
@@ -270,7 +452,7 @@ def test_given_data_when_a_contract_is_made_of_it_then_it_lints_clean_and_the_da
 
 
 def test_given_data_then_types_nulls_ranges_and_values_are_those_of_the_data(orders: Path) -> None:
-    text = weir("init", orders, "--ranges", "--enums", "--role", "Label", "--name", "My Orders").stdout
+    text = weir("init", orders, "--ranges", "--enums", "--role", "Label", "--name", "my-orders").stdout
     made = yaml.safe_load(text)
     assert made["metadata"]["name"] == "my-orders"
     assert made["spec"]["roles"] == ["Label"]
@@ -292,7 +474,7 @@ def test_given_data_then_types_nulls_ranges_and_values_are_those_of_the_data(ord
     assert [name for name, p in columns.items() if "enum" in p] == ["state"]
 
 
-def test_given_keys_and_personal_columns_then_both_are_proposed_in_comments_and_no_value_is_written(
+def test_given_keys_and_personal_columns_then_keys_are_proposed_and_the_others_are_classified_without_a_value(
     orders: Path,
 ) -> None:
     text = weir("init", orders, "--ranges", "--enums").stdout
@@ -304,7 +486,10 @@ def test_given_keys_and_personal_columns_then_both_are_proposed_in_comments_and_
         return "\n".join(lines[start:end])
 
     assert "# primaryKey: true" in below("id")
-    assert "# classification: restricted" in below("email")
+    assert "\n        classification: restricted\n        # the name speaks of a person" in below("email")
+    assert "classification" not in below("state")
+    (key,) = (line for line in lines if "primaryKey" in line)
+    assert yaml.safe_load(key.replace("# ", "", 1)) == {"primaryKey": True}
     assert "# 10 % are null" in below("note")
     assert "x.org" not in text
     assert "primaryKey: true" not in below("state")
@@ -330,10 +515,155 @@ def test_given_lists_and_embeddings_then_they_are_arrays_and_vectors(tmp_path: P
 
 
 def test_given_numbers_that_are_none_then_they_are_no_limits(tmp_path: Path) -> None:
-    data = write(tmp_path / "t.parquet", {"x": [float("nan"), 1.0, 2.0], "y": [float("nan")] * 3})
-    found = yaml.safe_load(weir("init", data, "--ranges").stdout)["spec"]["odcs"]["schema"][0]["properties"]
-    assert found[0]["logicalTypeOptions"] == {"minimum": 1.0, "maximum": 2.0}
-    assert "logicalTypeOptions" not in found[1]
+    data = write(tmp_path / "t.parquet", {"x": [float("nan"), 1.0, 2.0], "y": [float("inf"), 1.0, 2.0]})
+    text = weir("init", data, "--ranges").stdout
+    found = yaml.safe_load(text)["spec"]["odcs"]["schema"][0]["properties"]
+    assert "logicalTypeOptions" not in found[0]
+    assert "# 1 row is NaN, which no limit permits; none is written" in text
+    assert found[1]["logicalTypeOptions"] == {"minimum": 1.0}
+
+
+def test_given_numbers_with_more_digits_than_a_contract_holds_then_no_limit_excludes_them(tmp_path: Path) -> None:
+    wide = [Decimal("12345678901234567890.1234"), Decimal("1.5000"), Decimal("-0.1000")]
+    columns = {
+        "wide": pa.array(wide, pa.decimal128(30, 4)),
+        "money": pa.array([Decimal("0.10"), Decimal("12.34"), Decimal("7.00")], pa.decimal128(10, 2)),
+        "unsigned": pa.array([0, 1, 2**64 - 1], pa.uint64()),
+        "nan": pa.array([1.0, float("nan"), 1.0]),
+    }
+    data, made = tmp_path / "t.parquet", tmp_path / "c.yaml"
+    pq.write_table(pa.table(columns), data)
+    assert weir("init", data, "--ranges", "-o", made).exit_code == 0
+    properties = yaml.safe_load(made.read_text())["spec"]["odcs"]["schema"][0]["properties"]
+    assert {p["name"]: p.get("logicalTypeOptions") for p in properties} == {
+        "wide": {"minimum": -0.1},
+        "money": {"minimum": 0.1, "maximum": 12.34},
+        "unsigned": {"minimum": 0},
+        "nan": None,
+    }
+    assert "from 0 to 18446744073709551615: where a contract cannot hold all digits, no limit" in made.read_text()
+    checked = weir("check", "-f", made, "--data", data)
+    assert checked.exit_code == 0, checked.output
+
+
+AMBIGUOUS = (
+    "y",
+    "n",
+    "Y",
+    "N",
+    "no",
+    "Off",
+    "1e3",
+    "0o7",
+    "010",
+    "1_0",
+    "12:30:45",
+    ".inf",
+    "=",
+    "~",
+    "null",
+    "x\u2028y",
+)
+
+
+def test_given_texts_that_yaml_may_read_as_something_else_then_every_reader_gets_the_texts(tmp_path: Path) -> None:
+    data, made = tmp_path / "t.parquet", tmp_path / "c.yaml"
+    pq.write_table(pa.table({"on": AMBIGUOUS * 2, "flag": ["y", "n"] * len(AMBIGUOUS)}), data)
+    assert weir("init", data, "--enums", "-o", made).exit_code == 0
+    for loader in (yaml.SafeLoader, PlainLoader, ManifestLoader):
+        first, second = yaml.load(made.read_text(), loader)["spec"]["odcs"]["schema"][0]["properties"]
+        assert first["name"] == "on"
+        assert {entry["value"] for entry in first["enum"]} == set(AMBIGUOUS)
+        assert [entry["value"] for entry in second["enum"]] == ["n", "y"]
+    assert lint([Source("c.yaml", made.read_text())]).findings == ()
+    assert weir("check", "-f", made, "--data", data).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "text", [*AMBIGUOUS, "2026-01-01", "a: b", "a #b", "-", "", " a", "a\nb", "\x85", "0x1F", "None"]
+)
+def test_given_any_text_when_it_is_written_as_yaml_then_it_is_in_quotes_and_read_back(text: str) -> None:
+    written = yaml_text({"value": text})
+    assert written.removeprefix("value: ")[0] in "'\""
+    assert yaml.safe_load(written) == {"value": text}
+
+
+def test_given_values_of_persons_in_columns_with_plain_names_then_none_is_written_and_the_rest_is_told(
+    tmp_path: Path,
+) -> None:
+    columns = {
+        "reach": ["a@x.org", "b@x.org"] * 20,
+        "seldom": ["c@x.org", "none", "none", "none"] * 10,
+        "kunde": ["Meier", "Huber"] * 20,
+        "state": ["new", "paid"] * 20,
+    }
+    done = weir("init", write(tmp_path / "t.parquet", columns), "--enums")
+    assert not any(text in done.stdout for text in ("x.org", "Meier"))
+    made = {p["name"]: p for p in yaml.safe_load(done.stdout)["spec"]["odcs"]["schema"][0]["properties"]}
+    assert [name for name, p in made.items() if p.get("classification") == "restricted"] == ["reach", "kunde"]
+    assert "most values look like e-mail addresses" in done.stdout
+    assert done.stderr == "warning: the contract holds values of state; remove those that are personal\n"
+
+
+def test_given_unique_values_of_no_key_or_of_few_rows_then_no_key_is_proposed(tmp_path: Path) -> None:
+    salaries = write(tmp_path / "a.parquet", {"salary": list(range(40))})
+    few = write(tmp_path / "b.csv", {"id": [1, 2]})
+    assert "primaryKey" not in weir("init", salaries).stdout + weir("init", few).stdout
+
+
+@pytest.mark.parametrize("command", ["init", "profile"])
+def test_given_a_file_that_is_there_then_it_is_replaced_only_by_force(
+    tmp_path: Path, orders: Path, command: str
+) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("edited")
+    arguments = [command, orders, *(("-f", contract(tmp_path)) if command == "profile" else ()), "-o", kept]
+    done = weir(*arguments)
+    assert (done.exit_code, kept.read_text()) == (2, "edited")
+    assert "is there already; replace it with --force" in done.stderr
+    assert weir(*arguments, "--force").exit_code == 0
+    assert kept.read_text() != "edited"
+
+
+def test_given_names_that_kubernetes_refuses_then_one_line_says_which_it_takes(tmp_path: Path, orders: Path) -> None:
+    named = weir("init", orders, "--name", "Bad Name")
+    mapped = weir("profile", orders, "-f", contract(tmp_path), "--config-map", "Bad_Name")
+    assert (named.exit_code, mapped.exit_code) == (2, 2)
+    assert "--name 'Bad Name' is no name that Kubernetes permits" in named.stderr
+    assert "such as bad-name" in named.stderr
+    assert "--config-map 'Bad_Name' is no name" in mapped.stderr
+
+
+def test_given_a_folder_then_init_and_check_read_the_same_files_and_say_how_many(tmp_path: Path) -> None:
+    folder, made = tmp_path / "sub", tmp_path / "c.yaml"
+    folder.mkdir()
+    for name in ("sub.PARQUET", "more.PARQUET"):
+        write(tmp_path / "x.parquet", table()).rename(folder / name)
+    (folder / "notes.txt").write_text("no data")
+    assert weir("init", folder, "-o", made).exit_code == 0
+    assert "from sub, 2 files (80 rows)" in made.read_text()
+    done = weir("check", "-f", made, "--data", folder)
+    assert f"reading sub: 2 files of {folder}" in done.stderr
+    assert "80 rows" in done.stdout
+
+
+def test_given_a_folder_with_unfinished_files_then_a_pattern_is_asked_for(tmp_path: Path) -> None:
+    unfinished = tmp_path / "orders" / "_temporary"
+    unfinished.mkdir(parents=True)
+    write(unfinished / "part.parquet", table())
+    done = weir("check", "-f", contract(tmp_path), "--data", tmp_path / "orders")
+    assert done.exit_code == 2
+    assert "leaves out what starts with _; give a pattern" in done.stderr
+
+
+def test_given_a_folder_with_files_of_several_endings_then_a_pattern_is_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "orders"
+    folder.mkdir()
+    for suffix in (".json", ".jsonl"):
+        write(tmp_path / "x.jsonl", {"id": ["a"], "items": [1]}).rename(folder / f"part{suffix}")
+    done = weir("check", "-f", contract(tmp_path), "--data", folder)
+    assert done.exit_code == 2
+    assert "end with .json and .jsonl; give a pattern such as" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -497,3 +827,36 @@ def test_given_data_when_it_is_profiled_then_the_profile_is_json_or_a_config_map
     assert manifest["metadata"]["name"] == "orders-reference"
     assert json.loads(manifest["data"]["profile.json"]) == told
     assert "reference: {configMapRef: {name: orders-reference, key: profile.json}}" in text
+
+
+def test_given_values_in_a_profile_then_their_columns_are_told_and_those_of_classified_ones_are_absent(
+    tmp_path: Path,
+) -> None:
+    data = write(tmp_path / "orders.parquet", table(items=["x@y.org"] * 40, id=["a", "b"] * 20))
+    typed = contract(tmp_path, lambda made: items(made).update(logicalType="string", logicalTypeOptions={}))
+    done = weir("profile", data, "-f", typed)
+    assert "the profile holds values of orders.id, orders.items; orders.items looks personal; set" in done.stderr
+    hidden = contract(
+        tmp_path,
+        lambda made: items(made).update(logicalType="string", logicalTypeOptions={}, classification="restricted"),
+    )
+    done = weir("profile", data, "-f", hidden)
+    assert "y.org" not in done.stdout
+    assert "orders.items" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"id": ["a"] * 3}, "items"),
+        ({"id": ["a"] * 3, "items": ["one"] * 3}, "items"),
+        ({"id": pa.array([], pa.string()), "items": pa.array([], pa.int64())}, "no rows"),
+    ],
+)
+def test_given_data_that_is_not_that_of_the_contract_then_there_is_no_profile_of_it(
+    tmp_path: Path, columns: dict[str, list[Any]], said: str
+) -> None:
+    done = weir("profile", write(tmp_path / "orders.parquet", columns), "-f", contract(tmp_path))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "the data is no reference for this contract: " in done.stderr
+    assert said in done.stderr

@@ -11,8 +11,9 @@ from tests.api.cases import DELETE, edited
 from weir.api.datacontract import DataContractSpec
 from weir.contract.consistency import contradictions, inconsistencies
 from weir.contract.document import parse
-from weir.contract.metricrules import RuleError, holds
+from weir.contract.metricrules import COLUMN_METRICS, RuleError, holds, metric_paths
 from weir.contract.validation import problems
+from weir.jobs import metrics as measured
 
 
 def found(changes: dict[str, Any] | None = None) -> tuple[str, ...]:
@@ -175,3 +176,71 @@ def test_given_metrics_when_a_rule_is_asked_then_it_holds_or_not_or_cannot_be_to
         holds("metrics.refunds.nullRatio.amount < 0.01", metrics)
     with pytest.raises(RuleError):
         holds("metrics.orders", metrics)
+
+
+@pytest.mark.parametrize(
+    ("logical", "value", "said"),
+    [
+        (
+            "string",
+            True,
+            "the value true is not a text, but logicalType is string (put the value in quotes as it is in",
+        ),
+        ("string", 1000.0, "the value 1000.0 is not a text, but logicalType is string (put the value in quotes"),
+        ("date", 2026, "the value 2026 is not a text, but logicalType is date"),
+        (
+            "number",
+            "5",
+            "the value 5 is not a number, but logicalType is number (write a number, or correct logicalType)",
+        ),
+        ("integer", 1.5, "the value 1.5 is not an integer, but logicalType is integer"),
+        ("integer", False, "the value false is not an integer"),
+        ("boolean", "true", "the value true is not true or false, but logicalType is boolean"),
+        ("string", "y", ""),
+        ("number", 1.5, ""),
+        ("integer", 3.0, ""),
+        ("boolean", False, ""),
+        (None, True, ""),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_given_a_permitted_value_of_another_type_than_the_property_then_it_is_told(
+    logical: str | None, value: Any, said: str, nested: bool
+) -> None:
+    column = {"name": "c", "enum": [{"value": value}], **({"logicalType": logical} if logical else {})}
+    outer = {"name": "o", "logicalType": "object", "properties": [column]} if nested else column
+    odcs = {**good.ODCS, "schema": [{"name": "t", "logicalType": "object", "properties": [outer]}]}
+    spec = DataContractSpec.model_validate({"roles": ["Features"], "odcs": odcs})
+    told = inconsistencies(spec, parse(odcs))
+    assert len(told) == bool(said)
+    if said:
+        place = "spec.odcs.schema[t].properties" + ("[o].properties[c].enum" if nested else "[c].enum")
+        assert told[0].startswith(f"{place}: {said}")
+
+
+def test_given_a_rule_that_names_what_no_check_measures_then_the_operator_refuses_it_too() -> None:
+    assert found({"rules.0.cel": "metrics.orders.nullRatio.amonut < 0.01"}) == (
+        "spec.rules[few-nulls].cel: object 'orders' of the document has no property 'amonut' (did you mean amount?)",
+    )
+
+
+def test_given_the_metrics_that_checks_measure_then_they_are_those_that_rules_may_name() -> None:
+    assert measured.NAMES == COLUMN_METRICS
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        (
+            "metrics.a.nullRatio['b c'] < 1 && metrics[\"d\"].rowCount > 2",
+            [("a", "nullRatio", "b c"), ("d", "rowCount")],
+        ),
+        ("metrics.a.min.all(c, metrics.a.min[c] > 1)", [("a", "min"), ("a", "min")]),
+        ("metrics.exists(t, t == 'metrics.x.y')", []),
+        ("metrics.a.min.b == 'metrics.x.y' && x.metrics.b", [("a", "min", "b")]),
+    ],
+)
+def test_given_a_rule_then_what_it_names_is_found_and_texts_are_not(
+    expression: str, names: list[tuple[str, ...]]
+) -> None:
+    assert list(metric_paths(expression)) == names

@@ -14,14 +14,18 @@ def one(lab, prop, values, kind="string", more=None, **options):
 
 
 DAY = dt.date(2026, 1, 2)
+NAN = "1 of 2 rows are NaN, which is no number"
+NAN_AND_LOW = "1 of 3 rows are NaN, which is no number; 1 of 3 rows are below 0"
 BROKEN = [
     ("string", ["a", None], {"required": True}, {}, "required", "1 of 2 rows are null"),
     ("integer", [1, -1, None], {}, {"minimum": 0}, "minimum", "1 of 3 rows are below 0"),
     ("integer", [1, 0], {}, {"exclusiveMinimum": 0}, "exclusiveMinimum", "1 of 2 rows are not above 0"),
     ("number", [0.5, 1.5], {}, {"maximum": 1}, "maximum", "1 of 2 rows are above 1"),
     ("number", [0.5, 1.0], {}, {"exclusiveMaximum": 1}, "exclusiveMaximum", "1 of 2 rows are not below 1"),
-    ("number", [0.5, float("nan")], {}, {"maximum": 1}, "maximum", "1 of 2 rows are above 1"),
-    ("number", [0.5, float("nan")], {}, {"minimum": 0}, "minimum", "1 of 2 rows are below 0"),
+    ("number", [0.5, float("nan")], {}, {"maximum": 1}, "maximum", NAN),
+    ("number", [0.5, float("nan")], {}, {"minimum": 0}, "minimum", NAN),
+    ("number", [0.5, -1.0, float("nan")], {}, {"minimum": 0}, "minimum", NAN_AND_LOW),
+    ("number", [0.5, float("nan")], {}, {"multipleOf": 0.5}, "multipleOf", NAN),
     ("number", [Decimal("1.10"), Decimal("2.10")], {}, {"maximum": 2.0}, "maximum", "1 of 2 rows are above 2.0"),
     ("integer", [4, 6, 7], {}, {"multipleOf": 2}, "multipleOf", "1 of 3 rows are no multiple of 2"),
     ("number", [0.3, 0.35], {}, {"multipleOf": 0.1}, "multipleOf", "1 of 2 rows are no multiple of 0.1"),
@@ -114,11 +118,14 @@ def test_given_another_type_in_parquet_when_checked_then_the_type_fails(lab, pro
     assert result.observed.startswith("type ")
 
 
-def test_given_no_such_column_when_checked_then_only_its_presence_fails(lab, prop, found):
+def test_given_no_such_column_when_checked_then_its_presence_fails_and_its_other_rules_are_unknown(lab, prop, found):
     lab.parquet({"y": [1]})
-    status = lab.check([prop("x", "integer", {"required": True}, minimum=0)])
+    quality = [{"metric": "nullValues", "mustBe": 0}, {"type": "text", "description": "nice"}]
+    status = lab.check([prop("x", "integer", {"required": True, "quality": quality}, minimum=0)])
     assert found(status, "present").message == "orders.x: the column 'x' is missing in the data"
-    assert len(status.results) == 1
+    others = {result.rule: result.verdict for result in status.results if result.rule != "present"}
+    assert others == dict.fromkeys(("type", "required", "minimum", "nullValues"), "Unknown")
+    assert found(status, "minimum").message.endswith("could not be checked: the column is missing in the data")
 
 
 def test_given_columns_that_the_contract_does_not_name_when_checked_then_they_are_fine(lab, prop):
@@ -264,3 +271,19 @@ def test_given_not_a_number_in_parquet_when_a_range_is_checked_then_it_is_no_val
     lab.parquet({"x": [float("nan"), 1.0, 2.0]})
     status = lab.check([prop("x", "number", minimum=0, maximum=10)])
     assert status.verdict == "Fail", status.results
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("^ORD-[0-9{6}$", "no regular expression: missing ] at [0-9{6}$"),
+        ("(a", "no regular expression: missing ) at (a"),
+        ("(?=a)b", "no look-around and no back-references"),
+        (r"(a)\1", "no look-around and no back-references"),
+        (r"\y", "no regular expression: invalid escape sequence"),
+    ],
+)
+def test_given_a_pattern_that_is_none_when_checked_then_its_own_mistake_is_named(lab, prop, found, pattern, said):
+    status = one(lab, prop, ["a"], pattern=pattern)
+    assert found(status, "pattern").verdict == "Unknown"
+    assert said in found(status, "pattern").message

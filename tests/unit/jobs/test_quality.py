@@ -1,3 +1,4 @@
+import re
 from decimal import Decimal
 
 import pyarrow as pa
@@ -230,3 +231,50 @@ def test_given_a_table_without_rows_when_its_freshness_is_asked_then_unknown(lab
     lab.parquet({"at": pa.array([], pa.timestamp("us"))})
     spec = {"freshness": {"element": "orders.at", "failAfter": "2h"}}
     assert lab.check([prop("at", "timestamp")], spec=spec).verdict == "Unknown"
+
+
+def test_given_queries_without_a_name_when_broken_then_each_is_told_by_its_text_and_description(lab, prop):
+    lab.parquet({"x": [1, 2]})
+    long = "SELECT COUNT(*) FROM orders WHERE x > 0 " + "AND x > 0 " * 20
+    rules = [
+        {"type": "sql", "query": "SELECT MAX(x)\n FROM orders", "mustBe": 1, "description": "one\n at most"},
+        {"type": "sql", "query": long, "mustBe": 0},
+    ]
+    first, second = lab.check([prop("x", "integer")], table={"quality": rules}).results
+    assert first.name == "SELECT MAX(x) FROM orders"
+    assert first.message == "orders: SELECT MAX(x) FROM orders is 2; the contract requires = 1 (one at most)"
+    assert second.name == long[:80] + "…"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("SELECT MAX(name) FROM orders", "a query must answer with one number"),
+        ("SELECT MAX(gone) FROM orders", 'the engine refuses it: Referenced column "gone" not found'),
+    ],
+)
+def test_given_a_query_that_cannot_be_answered_when_checked_then_it_is_said_in_words(lab, prop, found, query, said):
+    lab.parquet({"name": ["a"]})
+    rule = {"type": "sql", "query": query, "mustBe": 1}
+    result = found(lab.check([prop("name")], table={"quality": [rule]}), "sql")
+    assert said in result.message
+    assert not re.search("Exception|Error", result.message)
+
+
+@pytest.mark.parametrize(
+    ("cel", "said"),
+    [
+        ("metrics.orders.rowCount", "it is a value and no condition"),
+        ("metrics.orders.max.name", "it is a value and no condition"),
+        ("metrics.orders.nullRatio.nmae < 0.1", '"nmae" is no table, metric or column that was measured'),
+        ("metrics.orders.rowCount > ", "it is no CEL that can be read"),
+        ("metrics.orders.max.name > 5", "values of different types"),
+    ],
+)
+def test_given_a_rule_over_metrics_that_cannot_be_judged_when_checked_then_it_is_said_in_words(
+    lab, prop, found, cel, said
+):
+    lab.parquet({"name": ["secret", "secret"]})
+    result = found(lab.check([prop("name")], spec={"rules": [{**RULES, "cel": cel}]}), "rule")
+    assert (result.verdict, said in result.message) == ("Unknown", True), result.message
+    assert "secret" not in result.message

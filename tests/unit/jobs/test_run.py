@@ -185,3 +185,65 @@ def test_given_a_file_several_times_the_memory_limit_when_checked_then_a_verdict
     assert status.servers[0].unknown == 0
     assert status.servers[0].passed >= 5
     assert answer["peak"] < limit
+
+
+NO_ROWS = {"x": pa.array([], pa.int64())}
+
+
+@pytest.mark.parametrize(
+    ("quality", "verdict"),
+    [
+        ([], "Unknown"),
+        ([{"metric": "rowCount", "mustBeGreaterOrEqualTo": 0}], "Pass"),
+        ([{"metric": "rowCount", "mustBeLessThan": 5}], "Pass"),
+        ([{"metric": "rowCount", "mustBeGreaterThan": 0}], "Fail"),
+        ([{"metric": "rowCount", "mustBeGreaterThan": 0, "severity": "info"}], "Unknown"),
+        ([{"metric": "rowCount", "mustBe": "many"}], "Unknown"),
+        ([{"metric": "duplicateValues", "arguments": {"properties": ["x"]}, "mustBe": 0}], "Unknown"),
+    ],
+)
+def test_given_a_table_without_rows_when_run_then_it_is_no_pass_unless_the_contract_says_so(
+    lab, prop, quality, verdict
+):
+    lab.parquet(NO_ROWS)
+    status = lab.check([prop("x", "integer", {"required": True})], table={"quality": quality})
+    assert status.verdict == verdict
+    if not quality:
+        assert status.message.startswith("orders has no rows, so nothing can be said of them")
+
+
+def test_given_a_partition_without_rows_when_run_then_it_is_unknown(lab, prop):
+    lab.parquet({"x": [1, 2]})
+    status = lab.check([prop("x", "integer")], servers={"lake": {"spec": {"partition": "x > 5"}}})
+    assert (status.verdict, status.results[0].observed) == ("Unknown", "0 rows")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("orders.parquet", b"PAR1 and then nothing", "Parquet"),
+        ("orders.parquet", b"", "Parquet"),
+        ("orders.json", b'{"x": 1}\n{"x": ', "JSON"),
+        ("orders.csv.gz", b"not packed", "CSV"),
+    ],
+)
+def test_given_a_file_that_is_damaged_when_run_then_it_is_named(lab, prop, found, name, content, kind):
+    (lab.folder() / name).write_bytes(content)
+    form = {"format": kind.lower(), "path": name}
+    status = lab.check([prop("x", "integer")], servers={"lake": form})
+    said = f"{name} is no {kind} file that can be read: it is damaged, was not written to its end"
+    assert said in found(status, "file").message
+    assert [result.verdict for result in status.results] == ["Unknown"]
+
+
+def test_given_a_file_with_damaged_pages_when_run_then_it_is_one_problem_and_not_one_a_rule(lab, prop, found):
+    path = lab.folder() / "orders.parquet"
+    values = np.arange(50_000)
+    pq.write_table(pa.table({"x": values, "y": values}), path, compression="zstd", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[200:-4000] = b"\xff" * (len(content) - 4200)
+    path.write_bytes(bytes(content))
+    status = lab.check([prop("x", "integer", {"required": True}, minimum=0), prop("y", "integer", maximum=9)])
+    assert "a data file cannot be read" in found(status, "file").message
+    assert status.verdict == "Unknown"
+    assert len(status.results) == 1

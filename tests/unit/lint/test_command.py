@@ -77,7 +77,29 @@ def test_given_one_file_by_two_names_when_linted_then_it_is_read_once(folder: Pa
 
 def test_given_files_without_an_object_of_ours_when_linted_then_that_is_told(folder: Path) -> None:
     result = run(folder / "other.yaml")
-    assert (result.exit_code, result.stdout) == (0, "no objects of weir.dev in 1 file\n")
+    assert (result.exit_code, result.stdout) == (0, "no objects of weir.dev and no data contracts in 1 file\n")
+
+
+def test_given_a_contract_of_the_standard_alone_in_a_folder_then_it_is_read(tmp_path: Path) -> None:
+    text = "apiVersion: v3.2.0\nkind: DataContract\nid: orders\nversion: 1.0.0\nstatus: active\nschem: []\n"
+    (tmp_path / "orders.yaml").write_text(text)
+
+    result = run(tmp_path)
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith(f"{tmp_path}/orders.yaml:6:1: error: DataContract/orders schem: ")
+
+
+def test_given_a_waiver_that_has_expired_by_now_then_it_is_told(tmp_path: Path) -> None:
+    waiver = "{ruleId: type-changed, path: a.b, reason: r, approvedBy: ada, expires: '%s-01-01T00:00:00Z'}"
+    text = (
+        "apiVersion: weir.dev/v1alpha1\nkind: DataContract\nmetadata: {name: orders}\nspec:\n  roles: [Features]\n"
+        "  odcs: {apiVersion: v3.2.0, kind: DataContract, id: orders, version: 1.0.0, status: active}\n"
+        f"  compatibility: {{waivers: [{waiver}]}}\n"
+    )
+
+    assert "waivers[0].expires: expired at 2020-01-01" in run("-", stdin=text % 2020).stdout
+    assert "0 errors, 0 warnings" in run("-", stdin=text % 9000).stdout
 
 
 def test_given_standard_input_when_linted_then_findings_name_it() -> None:
