@@ -31,8 +31,7 @@ VERSION = 1
 NULL = "null"
 OTHER = "other"
 MAX_BINS = 200
-MAX_TOP = 100
-"""Most bins of a number and most top values, besides the null bin and ``other``."""
+"""Most bins of a number, besides the null bin."""
 
 _NAMED = 5
 """Columns that a note names; the others are counted."""

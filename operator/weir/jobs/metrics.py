@@ -11,15 +11,21 @@ from typing import Any
 
 from weir.api.datacontract import MetricRule
 from weir.api.datacontractstatus import CheckVerdict
-from weir.contract.metricrules import RuleError, holds
+from weir.contract.metricrules import COLUMN_METRICS, RuleError, holds
 
 from .checks import Look
 from .nodes import Node, nodes
 from .outcome import Check, Outcome, unknown
 
 _WORD = re.compile(r"\w+")
-NAMES = ("nullCount", "nullRatio", "distinct", "min", "max", "mean")
+NAMES = COLUMN_METRICS
 """Metrics of a column, as ``metrics.TABLE.NAME.COLUMN``; a table also has ``rowCount``."""
+
+
+def values_of(table: str, into: dict[str, Any]) -> dict[str, Any]:
+    """Where the metrics of a table are put, in a dict of tables."""
+    values: dict[str, Any] = into.setdefault(table, {name: {} for name in NAMES})
+    return values
 
 
 def checks(look: Look, rules: Sequence[MetricRule], exact: bool, into: dict[str, Any]) -> Iterator[Check]:
@@ -30,7 +36,7 @@ def checks(look: Look, rules: Sequence[MetricRule], exact: bool, into: dict[str,
     words = {word for rule in rules for word in _WORD.findall(rule.cel)}
     if look.table.name not in words and not any(look.table.name in rule.cel for rule in rules):
         return
-    values: dict[str, Any] = into.setdefault(look.table.name, {name: {} for name in NAMES})
+    values = values_of(look.table.name, into)
     yield _measure(look, ("rowCount",), look.rows.count(), values)
     for node in nodes(look.table, look.source):
         if isinstance(node, Outcome) or node.value is None or node.column.name not in words:

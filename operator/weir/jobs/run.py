@@ -165,7 +165,7 @@ class _Run:
 
     def _outcomes(self, server: Server, table: Table, source: Source, found: dict[str, Any]) -> Iterator[Outcome]:
         spec = self._plan.spec
-        values = found.setdefault(table.name, {name: {} for name in metrics.NAMES})
+        values = metrics.values_of(table.name, found)
         yield from ask(source.table, [_row_count(source, table, values)], self._deadline)
         look = self._look(table, source, int(values.get(_ROWS, 0)))
         if _ROWS in values and not values[_ROWS] and not quality.may_be_empty(table):
