@@ -19,6 +19,7 @@ from weir.runtime.resources import KubeObject, Resource
 urllib3.disable_warnings()
 
 _TIMEOUT = 20.0
+_INITIALIZING = "storage is (re)initializing"  # 429: nothing was read or written yet
 
 T = TypeVar("T")
 
@@ -67,7 +68,17 @@ class Api:
     def call(
         self, verb: str, path: str, body: Any = None, content: str = "application/json", **query: str
     ) -> KubeObject:
-        """The answer to one request; raises Failure."""
+        """The answer to one request, asked again while the server fills its cache of a kind; raises Failure."""
+        deadline = time.monotonic() + _TIMEOUT
+        while True:
+            try:
+                return self._once(verb, path, body, content, query)
+            except Failure as failure:
+                if _INITIALIZING not in failure.message or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
+
+    def _once(self, verb: str, path: str, body: Any, content: str, query: Mapping[str, str]) -> KubeObject:
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": content, "Accept": "application/json"}
         try:
