@@ -57,9 +57,12 @@ class Life:
 
     def ended(self) -> bool:
         """Whether every Job of its checks is over; the operator does not wait for that, a result is enough for it."""
+        return all((job.get("status") or {}).get("completionTime") for job in self.jobs())
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Jobs of its checks."""
         names = {check["metadata"]["name"] for check in self.checks()}
-        jobs = [job for name, job in self.room.jobs().items() if name in names]
-        return all((job.get("status") or {}).get("completionTime") for job in jobs)
+        return [job for name, job in self.room.jobs().items() if name in names]
 
     def checks(self) -> list[dict[str, Any]]:
         """Its checks."""
@@ -120,8 +123,7 @@ def test_given_a_kill_after_each_write_then_each_check_ran_once_by_one_plan(resu
         digest = life.room.status(life.name)["digest"].removeprefix("sha256:")
         assert names == {life.asked, f"{life.name}-ref-{digest[:10]}"}, result
         assert all(len(uids) == 1 for uids in life.plans.values()), result
-        jobs = [job for name, job in life.room.jobs().items() if name in names]
-        assert [job["status"].get("succeeded") for job in jobs] == [1, 1], result
+        assert [job["status"].get("succeeded") for job in life.jobs()] == [1, 1], result
 
 
 def test_given_a_kill_after_each_write_then_one_revision_and_one_reference_are_kept(results: list[Result]) -> None:

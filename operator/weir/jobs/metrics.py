@@ -18,13 +18,11 @@ from .nodes import Node, nodes
 from .outcome import Check, Outcome, unknown
 
 _WORD = re.compile(r"\w+")
-NAMES = COLUMN_METRICS
-"""Metrics of a column, as ``metrics.TABLE.NAME.COLUMN``; a table also has ``rowCount``."""
 
 
 def values_of(table: str, into: dict[str, Any]) -> dict[str, Any]:
-    """Where the metrics of a table are put, in a dict of tables."""
-    values: dict[str, Any] = into.setdefault(table, {name: {} for name in NAMES})
+    """Where the metrics of a table are put, in a dict of tables: by metric and column, but for ``rowCount``."""
+    values: dict[str, Any] = into.setdefault(table, {name: {} for name in COLUMN_METRICS})
     return values
 
 
