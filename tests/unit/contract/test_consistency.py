@@ -11,9 +11,8 @@ from tests.api.cases import DELETE, edited
 from weir.api.datacontract import DataContractSpec
 from weir.contract.consistency import contradictions, inconsistencies
 from weir.contract.document import parse
-from weir.contract.metricrules import COLUMN_METRICS, RuleError, holds, metric_paths
+from weir.contract.metricrules import RuleError, holds, metric_paths
 from weir.contract.validation import problems
-from weir.jobs import metrics as measured
 
 
 def found(changes: dict[str, Any] | None = None) -> tuple[str, ...]:
@@ -222,10 +221,6 @@ def test_given_a_rule_that_names_what_no_check_measures_then_the_operator_refuse
     assert found({"rules.0.cel": "metrics.orders.nullRatio.amonut < 0.01"}) == (
         "spec.rules[few-nulls].cel: object 'orders' of the document has no property 'amonut' (did you mean amount?)",
     )
-
-
-def test_given_the_metrics_that_checks_measure_then_they_are_those_that_rules_may_name() -> None:
-    assert measured.NAMES == COLUMN_METRICS
 
 
 @pytest.mark.parametrize(

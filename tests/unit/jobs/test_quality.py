@@ -4,6 +4,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
+from weir.contract.metricrules import COLUMN_METRICS
 from weir.contract.model import Comparison
 from weir.jobs.quality import holds
 
@@ -157,6 +158,13 @@ def test_given_a_rule_over_metrics_when_checked_then_cel_decides(lab, prop, foun
     assert status.verdict == verdict
     if verdict == "Fail":
         assert "too many" in found(status, "rule").message
+
+
+@pytest.mark.parametrize("metric", COLUMN_METRICS)
+def test_given_a_metric_that_rules_may_name_when_checked_then_it_is_measured(lab, prop, metric):
+    lab.parquet({"x": [1, 2, 3, None]})
+    spec = {"rules": [{**RULES, "cel": f"metrics.orders.{metric}.x > 0"}]}
+    assert lab.check([prop("x", "integer")], spec=spec).verdict == "Pass"
 
 
 def test_given_a_rule_of_severity_warning_when_broken_then_it_warns(lab, prop):
