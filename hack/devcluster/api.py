@@ -7,7 +7,6 @@ so that Deployments get pods that become Ready and Services get endpoints, on pa
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from devcluster.command import run, succeeds, wait_until
 from devcluster.control_plane import SERVICE_ADDRESS, ControlPlane, audit_policy
 from devcluster.errors import ClusterError
 from devcluster.paths import Cache
+from devcluster.ports import free_ports
 from devcluster.progress import Progress
 from devcluster.system import ensure_packages
 from devcluster.tools import ETCD, KUBECTL, KWOK, GoTools, kubernetes_tool
@@ -103,7 +103,7 @@ class ApiServer:
         return self._plane
 
     def _start(self) -> None:
-        port, etcd_port, etcd_peer_port = _free_ports(3)
+        port, etcd_port, etcd_peer_port = free_ports(3)
         self._plane = ControlPlane(
             bin=self._cache.bin,
             pki=self._directory / "pki",
@@ -209,15 +209,3 @@ class ApiServer:
     def _kubectl(self) -> list[str]:
         program = str(self._cache.bin / KUBECTL.name)
         return [program, f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self._directory / 'kubectl-cache'}"]
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; all are held open together, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for opened in sockets:
-            opened.bind(("127.0.0.1", 0))
-        return [opened.getsockname()[1] for opened in sockets]
-    finally:
-        for opened in sockets:
-            opened.close()

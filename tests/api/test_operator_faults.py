@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from devcluster.ports import free_ports
 from tests.api.harness import gateway
 from tests.api.harness.api import Api, Failure, eventually
 from tests.api.harness.case import CANARY, Case
-from tests.api.harness.lab import Lab
-from tests.api.harness.process import Operator, free_port
+from tests.api.harness.lab import SYSTEM, Lab
+from tests.api.harness.process import Operator
 from tests.api.harness.prometheus import Mode
-from weir.runtime.resources import HTTP_ROUTES, MODEL_VERSIONS, ROLLOUTS, KubeObject
+from weir.runtime.resources import HTTP_ROUTES, LEASES, MODEL_VERSIONS, OPERATOR_LEASE, ROLLOUTS, KubeObject
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("operator")]
 
@@ -242,7 +243,7 @@ def blind(lab: Lab) -> dict[str, Case]:
     def start(fault: str) -> Case:
         mode, _ = _PROMETHEUS_FAULTS[fault]
         case = Case(lab)
-        address = f"http://127.0.0.1:{free_port()}" if mode is None else f"fault-{fault}"
+        address = f"http://127.0.0.1:{free_ports(1)[0]}" if mode is None else f"fault-{fault}"
         if mode is not None:
             lab.prometheus.modes[address] = mode
         case.serve_first(metrics=case.metrics(address))
@@ -320,10 +321,15 @@ def test_given_an_api_server_that_is_down_for_ten_seconds_then_the_release_goes_
     case.release("v2")
     case.wait(lambda s: s.get("weight") == 20, "the first step")
 
+    def renewed() -> str:
+        return str(lab.api.get(LEASES, SYSTEM, OPERATOR_LEASE)["spec"]["renewTime"])
+
     lab.server.stop_apiserver()
     time.sleep(10)  # The fault itself: nothing can be observed while the server is down.
     lab.server.start_apiserver()
     # A leader that cannot renew its Lease for ten seconds ends, and its kubelet starts it again.
+    before = renewed()
+    eventually(lambda: not operator.running or renewed() > before, "the operator leads again, or has ended", within=30)
     again = operator if operator.running else lab.operator()
 
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,17 +15,11 @@ from typing import Self
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from devcluster.ports import free_ports
 from tests.api.harness.api import eventually
 
 ROOT = Path(__file__).parents[3]
 _TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
 
 
 @dataclass
@@ -40,7 +33,7 @@ class Operator:
     lease_namespace: str = "weir-system"
 
     def __post_init__(self) -> None:
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         environment = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": os.environ.get("HOME", "/"),
