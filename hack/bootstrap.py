@@ -8,6 +8,7 @@ changed lock file makes a new one and an unchanged one costs nothing.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -50,7 +51,13 @@ def environment(name: str, lock: Path) -> Path:
     home = cache() / f"{name}-{sys.version_info.major}.{sys.version_info.minor}-{digest}"
     python = home / "bin" / "python"
     done = home / ".complete"
-    if not done.exists():
+    if done.exists():
+        return python
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with (home.parent / f"{home.name}.lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)  # another call may be making it; that one is waited for
+        if done.exists():
+            return python
         ensure_venv_module()
         started = time.monotonic()
         say(f"installing {lock.relative_to(ROOT)} into {home}")

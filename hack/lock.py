@@ -25,13 +25,15 @@ def uv() -> Path:
 
 
 def main() -> None:
-    """Writes requirements/run.txt, check.txt and dev.txt on top of the same pins, and reference.txt by itself."""
+    """Writes requirements/run, check, mcp and dev .txt on top of the same pins, and reference.txt by itself."""
     resolve = [str(uv()), "pip", "compile", "--quiet", *OPTIONS]
     compile_ = [*resolve, "pyproject.toml"]
     run, check, dev = "requirements/run.txt", "requirements/check.txt", "requirements/dev.txt"
+    mcp = "requirements/mcp.txt"
     subprocess.run([*compile_, "-o", run], check=True, cwd=ROOT)
     subprocess.run([*compile_, "--extra", "check", "-c", run, "-o", check], check=True, cwd=ROOT)
-    subprocess.run([*compile_, "--group", "dev", "-c", check, "-o", dev], check=True, cwd=ROOT)
+    subprocess.run([*compile_, "--extra", "mcp", "-c", check, "-o", mcp], check=True, cwd=ROOT)
+    subprocess.run([*compile_, "--group", "dev", "-c", check, "-c", mcp, "-o", dev], check=True, cwd=ROOT)
     subprocess.run([*resolve, "--group", "reference", "-o", "requirements/reference.txt"], check=True, cwd=ROOT)
 
 
