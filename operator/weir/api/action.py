@@ -8,8 +8,26 @@ from pydantic import Field
 
 from weir.api.base import ApiModel, Count, Message, ShortText, Text, Time
 
-Action = Literal["Promote", "Abort", "Retry", "Pause", "Resume", "Skip", "Approve", "Rollback", "Drill"]
-"""Each is also, in lower case, the RBAC verb on ``rollouts`` that its requester must hold."""
+ReleaseAction = Literal["Release", "Promote", "Abort", "Retry", "Pause", "Resume", "Skip", "ShiftTraffic", "Rollback"]
+"""What changes a release; executed by the Rollout, as is a Drill."""
+
+TemplateAction = Literal["Retrain", "Reallocate"]
+"""What runs a template of the AgentPolicy; followed to its end by the policy."""
+
+Answer = Literal["Approve", "Deny", "Override", "Withdraw"]
+"""What somebody says of another ActionRequest; Approve also of a release."""
+
+PermittedAction = Literal[ReleaseAction, TemplateAction]
+"""What an agent may do under a permit."""
+
+Action = Literal[ReleaseAction, "Drill", TemplateAction, Answer]
+"""Each is also, in lower case, the RBAC verb on ``rollouts`` that its requester must hold, but for two cases.
+
+An agent holds none of them: it acts under a permit of the AgentPolicy. And everybody may withdraw what they asked for.
+"""
+
+SAFE_ACTIONS: frozenset[str] = frozenset({"Abort", "Pause", "Rollback"})
+"""Back to what is known to be good, or no further: never slowed down by cooldown, damping or approval."""
 
 Ended = Literal["Succeeded", "Refused", "Expired"]
 """How an ActionRequest ends; each is final."""
@@ -39,6 +57,9 @@ class HandledRequest(ApiModel):
     message: Message = Field(default="", description="message for people.")
     at: Time = Field(description="at: when it was executed or refused.")
     digest: ShortText = Field(default="", description="digest of the ActionRequest's spec.")
+    authority: Text | None = Field(
+        default=None, description="authority: permit of the AgentPolicy that an agent acted under, and who consented."
+    )
     before: Position = Field(default_factory=Position, description="before: where the Rollout stood.")
     after: Position = Field(default_factory=Position, description="after: where the action left it.")
 
@@ -53,9 +74,32 @@ class Skip(ApiModel):
     request: Text | None = Field(default=None, description="request: ActionRequest that asked, as NAME@DIGEST.")
 
 
+class Ceiling(ApiModel):
+    """Somebody limited the candidate's weight; the plan goes on below it, and waits where it needs more."""
+
+    weight: Annotated[int, Field(ge=0, le=99)] = Field(description="weight: most percent of requests.")
+    since: Time = Field(description="since when.")
+    by: ShortText = Field(description="by whom.")
+    reason: Message = Field(default="", description="reason they gave.")
+    request: Text | None = Field(default=None, description="request: ActionRequest that asked, as NAME@DIGEST.")
+    authority: Text | None = Field(default=None, description="authority of an agent: its permit, and who consented.")
+
+
+class Instead(ApiModel):
+    """Somebody asked to release another version than spec.versionRef names; holds until spec.versionRef changes."""
+
+    version: ShortText = Field(description="version: ModelVersion that was asked for.")
+    ref: ShortText = Field(description="ref: what spec.versionRef named then.")
+    by: ShortText = Field(description="by whom.")
+    since: Time = Field(description="since when.")
+    request: Text | None = Field(default=None, description="request: ActionRequest that asked, as NAME@DIGEST.")
+    authority: Text | None = Field(default=None, description="authority of an agent: its permit, and who consented.")
+
+
 class Asked(ApiModel):
     """A release that somebody asked for and that has not begun yet."""
 
     revision: ShortText = Field(description="revision to release.")
     by: ShortText = Field(description="by whom.")
     request: Text | None = Field(default=None, description="request: ActionRequest that asked, as NAME@DIGEST.")
+    authority: Text | None = Field(default=None, description="authority of an agent: its permit, and who consented.")

@@ -67,7 +67,7 @@ def crd(kind: Kind) -> dict[str, Any]:
                 "shortNames": [kind.short_name],
                 "categories": [CATEGORY],
             },
-            "scope": "Namespaced",
+            "scope": "Cluster" if kind.cluster_scoped else "Namespaced",
             "versions": [version],
         },
     }

@@ -1,4 +1,4 @@
-"""The seven kinds: names, models, printer columns; everything that a CRD says beside the schema."""
+"""The eight kinds: names, models, printer columns; everything that a CRD says beside the schema."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from weir.api import GROUP
 from weir.api.actionrequest import ActionRequestSpec, ActionRequestStatus
-from weir.api.agentpolicy import AgentPolicySpec, AgentPolicyStatus
+from weir.api.agentpolicy import POLICY_NAME, AgentPolicySpec
+from weir.api.agentstatus import AgentPolicyStatus
 from weir.api.base import ApiModel, Rule
+from weir.api.clusteragentpolicy import ClusterAgentPolicySpec, ClusterAgentPolicyStatus
 from weir.api.contractcheck import ContractCheckSpec, ContractCheckStatus
 from weir.api.datacontract import DataContractSpec
 from weir.api.datacontractstatus import DataContractStatus
@@ -49,6 +51,7 @@ class Kind:
     selectable: Sequence[str] = ()
     rules: Sequence[Rule] = ()
     written_by_weir: bool = False
+    cluster_scoped: bool = False
 
     @property
     def singular(self) -> str:
@@ -137,7 +140,7 @@ ACTION_REQUEST = Kind(
     name="ActionRequest",
     plural="actionrequests",
     short_name="areq",
-    description="ActionRequest asks a Rollout to do something once: promote, abort, retry, pause or resume.",
+    description="ActionRequest asks for one action on a Rollout, once, or answers another ActionRequest.",
     spec=ActionRequestSpec,
     status=ActionRequestStatus,
     columns=(
@@ -187,6 +190,11 @@ CONTRACT_CHECK = Kind(
     selectable=(".spec.contractRef.name",),
 )
 
+_ONE_NAME = Rule(
+    f"self.metadata.name == '{POLICY_NAME}'",
+    f"its name must be '{POLICY_NAME}': there is one, and the admission policies look for it by name",
+)
+
 AGENT_POLICY = Kind(
     name="AgentPolicy",
     plural="agentpolicies",
@@ -197,10 +205,29 @@ AGENT_POLICY = Kind(
     columns=(
         Column("Mode", ".spec.mode", "Audit or Enforce."),
         Column("Paused", ".spec.paused", "Whether all agents of the policy are stopped.", type="boolean"),
-        Column("Accepted", condition_path("Accepted"), "Whether the policy is consistent."),
-        Column("Reason", '.status.conditions[?(@.type=="Accepted")].reason', "Why.", wide=True),
+        Column("Ready", condition_path("Ready"), "Whether the policy is in force and nothing is wrong."),
+        Column("Guardrails", condition_path("GuardrailsInstalled"), "Whether the API server enforces it."),
+        Column("Message", ".status.message", "What is going on."),
+        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', "Why.", wide=True),
         AGE,
     ),
+    rules=(_ONE_NAME,),
+)
+
+CLUSTER_AGENT_POLICY = Kind(
+    name="ClusterAgentPolicy",
+    plural="clusteragentpolicies",
+    short_name="cagp",
+    description="ClusterAgentPolicy sets outer bounds to what the AgentPolicy of any namespace can allow.",
+    spec=ClusterAgentPolicySpec,
+    status=ClusterAgentPolicyStatus,
+    columns=(
+        Column("Paused", ".spec.paused", "Whether all agents of the cluster are stopped.", type="boolean"),
+        Column("Namespaces", ".status.namespaces", "Namespaces that have an AgentPolicy.", type="integer"),
+        AGE,
+    ),
+    rules=(_ONE_NAME,),
+    cluster_scoped=True,
 )
 
 KINDS: tuple[Kind, ...] = (
@@ -211,4 +238,5 @@ KINDS: tuple[Kind, ...] = (
     DATA_CONTRACT,
     CONTRACT_CHECK,
     AGENT_POLICY,
+    CLUSTER_AGENT_POLICY,
 )

@@ -27,7 +27,8 @@ from weir.api.base import (
     Time,
 )
 
-Digests = Annotated[list[Text], Field(max_length=64)]
+Set: dict[str, Any] = {"x-kubernetes-list-type": "set"}
+MapByModel: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["model"]}
 
 
 class Artifact(ApiModel):
@@ -124,10 +125,48 @@ class Runtime(ApiModel):
 class BundlePart(ApiModel):
     """A further part that changes the model's behaviour and so its identity."""
 
-    kind: Literal["Prompt", "Policy", "Adapter", "Tokenizer", "Config"] = Field(description="kind of the part.")
+    kind: Literal["Prompt", "Policy", "Tools", "Adapter", "Tokenizer", "Config"] = Field(
+        description="kind of the part."
+    )
     name: Label = Field(description="name of the part.")
     uri: Annotated[str, Field(min_length=1, max_length=2048)] = Field(description="uri where the part is.")
     digest: Digest = Field(description="digest of the part.")
+
+
+VersionPattern = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*[*]?$")]
+"""A ``version``, or the beginning of versions and ``*``."""
+
+
+class DrivenModel(ApiModel):
+    """A model that an agent may drive."""
+
+    rules: ClassVar[Sequence[Rule]] = (
+        Rule(
+            "!has(self.versions) || !has(self.digests)",
+            "set `versions` or `digests`, not both; leave both out for every version of the model",
+        ),
+    )
+    model: Label = Field(description="model that the agent may drive.")
+    versions: Annotated[list[VersionPattern], Field(min_length=1, max_length=64, json_schema_extra=Set)] | None = Field(
+        default=None,
+        description="versions of the model that the agent knows, each as in `version` or its beginning and '*', such "
+        "as '2.*'; by default all.",
+    )
+    digests: Annotated[list[Digest], Field(min_length=1, max_length=64, json_schema_extra=Set)] | None = Field(
+        default=None, description="digests of ModelVersions (status.digest) that the agent knows, instead of versions."
+    )
+
+    def names(self, spec: ModelVersionSpec) -> bool:
+        """Whether a version is one of them."""
+        if spec.model != self.model:
+            return False
+        if self.digests is not None:
+            return version_digest(spec) in self.digests
+        return self.versions is None or any(_matches(pattern, spec.version) for pattern in self.versions)
+
+
+def _matches(pattern: str, version: str) -> bool:
+    return version.startswith(pattern[:-1]) if pattern.endswith("*") else version == pattern
 
 
 class DataSnapshot(ApiModel):
@@ -222,6 +261,7 @@ class ModelVersionSpec(ApiModel):
         "bundle",
         "provenance",
         "contracts",
+        "compatibleWith",
         "evaluations",
     )
     rules: ClassVar[Sequence[Rule]] = (
@@ -240,16 +280,27 @@ class ModelVersionSpec(ApiModel):
     )
     runtime: Runtime = Field(description="runtime that serves them.")
     bundle: Annotated[list[BundlePart], Field(max_length=16)] | None = Field(
-        default=None, description="bundle: further parts (prompts, adapters, policies, tokenizers)."
+        default=None, description="bundle: further parts (prompts, policies, tools, adapters, tokenizers)."
     )
     provenance: Provenance | None = Field(default=None, description="provenance: code, data and parents.")
     contracts: VersionContracts | None = Field(
         default=None, description="contracts of requests, answers and training data."
     )
+    compatible_with: (
+        Annotated[list[DrivenModel], Field(min_length=1, max_length=32, json_schema_extra=MapByModel)] | None
+    ) = Field(
+        default=None,
+        description="compatibleWith: models that this version, being an agent, may drive. Checked before a release "
+        "of the agent and of those models, where a subject of the AgentPolicy names the agent's Rollout.",
+    )
     evaluations: Annotated[list[Evaluation], Field(max_length=64)] | None = Field(
         default=None, description="evaluations: offline results."
     )
     support: Support | None = Field(default=None, description="support window; may change.")
+
+    def may_drive(self, other: ModelVersionSpec) -> bool:
+        """Whether this version, being an agent, knows another one."""
+        return any(driven.names(other) for driven in self.compatible_with or ())
 
     @property
     def model_name(self) -> str:

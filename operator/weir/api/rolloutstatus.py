@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from weir.api.action import Asked, HandledRequest, Skip
+from weir.api.action import Asked, Ceiling, HandledRequest, Instead, Skip
 from weir.api.approval import ApprovalStatus
 from weir.api.base import ApiModel, Condition, Count, MapByName, MapByType, Message, Number, ShortText, Text, Time
 from weir.api.evidencestatus import Counts, EvidenceStatus, GateNoise, NoiseStatus
@@ -121,6 +122,21 @@ class BudgetStatus(ApiModel):
     message: Message = Field(default="", description="message for people.")
     at: Time | None = Field(default=None, description="at: when it was read.")
 
+    @property
+    def rates(self) -> list[tuple[str, float]]:
+        """Spans and their burn rates, such as ("1h", 0.8); what cannot be read is left out."""
+        found = list[tuple[str, float]]()
+        for entry in self.burn_rates:
+            span, _, rate = entry.partition("=")
+            with suppress(ValueError):
+                found.append((span, float(rate)))
+        return found
+
+    @property
+    def burning(self) -> bool:
+        """Whether it is spent faster than it comes back, in every span that is known."""
+        return bool(self.rates) and min(rate for _, rate in self.rates) > 1
+
 
 class GateStatus(ApiModel):
     """Answer of one gate and the evidence it stands on."""
@@ -185,6 +201,7 @@ class Pause(ApiModel):
     until: Time | None = Field(default=None, description="until when; absent is until resumed.")
     by: ShortText = Field(default="", description="by whom.")
     reason: Message = Field(default="", description="reason they gave.")
+    authority: Text | None = Field(default=None, description="authority of an agent: its permit, and who consented.")
 
 
 class Ending(ApiModel):
@@ -252,8 +269,8 @@ class Measurement(ApiModel):
 class ContractFindingStatus(ApiModel):
     """One thing that a DataContract says against the release."""
 
-    contract: ShortText = Field(description="contract: the DataContract.")
-    rule: ShortText = Field(description="rule: R1 to R10, Check, Drift, Metadata or Document.")
+    contract: ShortText = Field(description="contract: the DataContract; empty where it is an agent's bundle.")
+    rule: ShortText = Field(description="rule: R1 to R10, Check, Drift, Metadata, Document or Agent.")
     verdict: Verdict = Field(description="verdict: Fail, or NoData where nothing is known.")
     effect: Literal["BlockPromotion", "Pause", "Rollback", "RequireApproval", "Warn"] = Field(
         description="effect on the release."
@@ -293,6 +310,9 @@ class DecisionEntry(ApiModel):
     actor: ShortText = Field(default="weir", description="actor: who caused it.")
     request: Text | None = Field(
         default=None, description="request: ActionRequest that caused it, as NAME@DIGEST of its spec."
+    )
+    authority: Text | None = Field(
+        default=None, description="authority: permit of the AgentPolicy that an agent acted under, and who consented."
     )
     evidence: Annotated[list[Measurement], Field(max_length=16)] = Field(
         default_factory=list, description="evidence it stands on."
@@ -371,6 +391,19 @@ class RolloutStatus(ApiModel):
         default=False, description="restoring: the candidate is an earlier version that a Rollback puts back."
     )
     skip: Skip | None = Field(default=None, description="skip: a stage that a person asked to leave.")
+    instead: Instead | None = Field(
+        default=None, description="instead: version that somebody asked to release in place of spec.versionRef's."
+    )
+    ceiling: Ceiling | None = Field(
+        default=None, description="ceiling: most of the traffic that the candidate may have in this release."
+    )
+    kept_ceiling: Ceiling | None = Field(
+        default=None, description="keptCeiling: limit of a person, under which an agent asked for a lower one."
+    )
+    lifted_at: Time | None = Field(
+        default=None,
+        description="liftedAt: when a ceiling was lifted last in this release; gates have all of maxWait from then.",
+    )
     pause: Pause | None = Field(default=None, description="pause by a person.")
     paused_at: Time | None = Field(
         default=None, description="pausedAt: since when time does not count for the current release."

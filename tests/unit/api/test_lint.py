@@ -12,13 +12,20 @@ from weir.api.crds import crd, object_schema
 from weir.api.kinds import KINDS, Kind
 from weir.api.schema import Schema
 
-MAPS = {"ModelVersion.spec.provenance.hyperparameters", "AgentPolicy.spec.selector.matchLabels"}
+MAPS = {
+    "ModelVersion.spec.provenance.hyperparameters",
+    "ActionRequest.spec.parameters",
+    "AgentPolicy.spec.selector.matchLabels",
+    "AgentPolicy.spec.rules[].parameters",
+    "AgentPolicy.spec.templates[].result.modelVersion",
+}
 """The only maps: free keys are what they are about."""
 OPEN_OBJECTS = {
     "ModelVersion.spec.runtime.resources",
     "Rollout.spec.template",
     "DataContract.spec.odcs",
     "DataContract.spec.engine.resources",
+    "AgentPolicy.spec.templates[].object",
 }
 """The only objects whose content another API defines."""
 
@@ -115,5 +122,5 @@ def test_given_a_kind_then_its_columns_and_selectors_point_to_fields(kind: Kind)
 def test_given_short_names_then_they_are_unique_and_not_those_of_argo_rollouts() -> None:
     names = [name for kind in KINDS for name in crd(kind)["spec"]["names"]["shortNames"]]
 
-    assert len(set(names)) == len(names) == 7
+    assert len(set(names)) == len(names) == 8
     assert not set(names) & {"ro", "at", "ar", "cat", "exp"}
