@@ -14,9 +14,10 @@ from itertools import product
 from cronsim import CronSim, CronSimError
 
 from weir.api.datacontract import DataContractSpec
+from weir.contract.cel import RuleError
 from weir.contract.document import Path
 from weir.contract.enums import misfits
-from weir.contract.metricrules import COLUMN_METRICS, TABLE_METRICS, RuleError, compiled, is_number, metric_paths
+from weir.contract.metricrules import COLUMN_METRICS, TABLE_METRICS, compiled, is_number, metric_paths
 from weir.contract.model import Column, Document
 
 _NO_DISTRIBUTION = frozenset({"object", "array", "map", "vector"})

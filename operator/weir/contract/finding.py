@@ -8,7 +8,9 @@ from typing import Literal
 Direction = Literal["tightens", "loosens", "both", "undetermined", "untested"]
 """How a change moves the set of permitted data: fewer rows, more rows, fewer and more, cannot be told, does not."""
 
-Rule = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "Check", "Drift", "Metadata", "Document"]
+Rule = Literal[
+    "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "Check", "Drift", "Metadata", "Document", "Agent"
+]
 Effect = Literal["BlockPromotion", "Pause", "Rollback", "RequireApproval", "Warn"]
 Judgement = Literal["Pass", "Fail", "Unknown"]
 

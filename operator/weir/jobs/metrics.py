@@ -11,7 +11,8 @@ from typing import Any
 
 from weir.api.datacontract import MetricRule
 from weir.api.datacontractstatus import CheckVerdict
-from weir.contract.metricrules import COLUMN_METRICS, RuleError, holds
+from weir.contract.cel import RuleError
+from weir.contract.metricrules import COLUMN_METRICS, holds
 
 from .checks import Look
 from .nodes import Node, nodes

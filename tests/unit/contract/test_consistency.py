@@ -9,9 +9,10 @@ import pytest
 from tests.api import objects as good
 from tests.api.cases import DELETE, edited
 from weir.api.datacontract import DataContractSpec
+from weir.contract.cel import RuleError
 from weir.contract.consistency import contradictions, inconsistencies
 from weir.contract.document import parse
-from weir.contract.metricrules import RuleError, holds, metric_paths
+from weir.contract.metricrules import holds, metric_paths
 from weir.contract.validation import problems
 
 
