@@ -27,7 +27,19 @@ from weir.release.capacity import carried
 from weir.release.decide import decide
 from weir.release.decision import Collect, Decision, PoolIntent, RequestResult
 from weir.release.durable import significant
-from weir.release.observation import Observation, Pool, Problem, Request, RolloutView, Route, Share, Target, Window
+from weir.release.instead import wanted
+from weir.release.observation import (
+    Observation,
+    Permission,
+    Pool,
+    Problem,
+    Request,
+    RolloutView,
+    Route,
+    Share,
+    Target,
+    Window,
+)
 from weir.stats.noise import Noise
 
 START = 1_800_000_000.0
@@ -140,9 +152,14 @@ class Cluster:
 
     @property
     def target(self) -> Target | None:
-        """What the spec asks for, if that version exists."""
-        version = self.spec.version_ref.name
+        """What should serve, by the spec or by what was asked for in its place, if that version exists."""
+        version = wanted(self.spec, self.status)
         return self.target_of(version) if version in self.versions else None
+
+    def offer(self, version: str) -> Target | Problem:
+        """What a Release of that version would release."""
+        missing = Problem("ModelVersionNotFound", f"no ModelVersion {version} in this namespace")
+        return self.target_of(version) if version in self.versions else missing
 
     def observe(self, stale: int = 0) -> Observation:
         """What a look shows; ``stale``: pools and route as they were that many changes ago."""
@@ -156,6 +173,7 @@ class Cluster:
         return Observation(
             target=target,
             target_problem=None if target else Problem("ModelVersionNotFound", "no such ModelVersion", terminal=True),
+            wanted=wanted(self.spec, status),
             blockers=self.blockers,
             pools=dict(pools),
             route=route,
@@ -166,6 +184,7 @@ class Cluster:
             admission_problem=self.admission_problem,
             admission_open=self.admission_open,
             contracts=self.contracts,
+            offered={r.spec.version: self.offer(r.spec.version) for r in self.waiting.values() if r.spec.version},
             recorded={release: record.hash for release, record in self.records.items()},
         )
 
@@ -290,12 +309,19 @@ class Cluster:
         """Asks for that version."""
         self.edit(versionRef={"name": version})
 
-    def ask(self, action: str, uid: str = "", *, age: float = 0.0, **fields: Any) -> str:
-        """Creates an ActionRequest, ``age`` seconds ago; returns its uid."""
+    def ask(
+        self, action: str, uid: str = "", *, age: float = 0.0, standing: Permission | None = None, **fields: Any
+    ) -> str:
+        """Creates an ActionRequest, ``age`` seconds ago; returns its uid. ``standing``: that of an agent's."""
         uid = uid or f"request-{len(self.waiting) + len(self.results):04}"
         spec = {"action": action, "rolloutRef": {"name": "demo"}, "reason": "because", "requester": "somebody"}
-        self.waiting[uid] = Request(uid, uid, ActionRequestSpec.model_validate({**spec, **fields}), self.now - age)
+        made = ActionRequestSpec.model_validate({**spec, **fields})
+        self.waiting[uid] = Request(uid, uid, made, self.now - age, permit=standing)
         return uid
+
+    def stands(self, uid: str, standing: Permission) -> None:
+        """The AgentPolicy says another thing of a request that waits."""
+        self.waiting[uid] = replace(self.waiting[uid], permit=standing)
 
     def ready(self, name: str, count: int) -> None:
         """Makes that many pods of a pool ready, as far as it has them."""

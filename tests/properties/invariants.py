@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from tests.properties.cluster import Cluster
 from tests.properties.contracted import CONTRACTS
 from tests.properties.ramps import ramp_keeps_its_limits
+from tests.properties.steered import STEERED
 from tests.properties.wishes import WISHES, Witness, note
 from weir.api.actionrequest import ActionRequestSpec
 from weir.api.base import seconds
@@ -353,6 +354,7 @@ INVARIANTS = (
     records_are_chained,
     *WISHES,
     *CONTRACTS,
+    *STEERED,
 )
 
 

@@ -15,7 +15,7 @@ from tests.properties.invariants import settles, watched
 from tests.properties.specs import blue_green, canary, gate, make_spec, ramp
 from weir.api.base import format_time
 from weir.contract.finding import Standing
-from weir.release.observation import Problem
+from weir.release.observation import Permission, Problem
 
 VERSIONS = ("v1", "v2", "v3")
 STRATEGIES: tuple[dict[str, Any], ...] = (
@@ -28,7 +28,14 @@ STRATEGIES: tuple[dict[str, Any], ...] = (
     ramp(4, minWeight=10, maxWeight=40, minDwell="5s"),
 )
 VERBS = ("Promote", "Abort", "Retry", "Resume", "Skip", "Rollback", "Drill")
-PEOPLE = ("ada", "bob", "carol", "somebody", "system:serviceaccount:ci:robot")
+ROBOT = "system:serviceaccount:ci:robot"
+PEOPLE = ("ada", "bob", "carol", "somebody", ROBOT)
+AGENTS: tuple[dict[str, Any], ...] = (
+    *({"action": action} for action in ("Promote", "Abort", "Retry", "Pause", "Resume", "Skip", "Rollback")),
+    *({"action": "ShiftTraffic", "weight": weight} for weight in (0, 10, 20, 60, 100)),
+    {"action": "Release", "version": "v3"},
+)
+GRANTED = Permission("Granted")
 
 
 def approvals(*befores: str, quorum: int = 1) -> list[dict[str, Any]]:
@@ -239,6 +246,28 @@ class Release(RuleBasedStateMachine):
     def ask_perhaps_in_vain(self, action: str, age: float, expect: dict[str, Any]) -> None:
         self.cluster.ask(action, age=age, expiresAfter="120s", expect=expect)
 
+    @rule(weight=st.sampled_from([0, 1, 20, 60, 100]), turns=st.integers(0, 3))
+    def ask_for_a_limit(self, weight: int, turns: int) -> None:
+        self.cluster.ask("ShiftTraffic", weight=weight)
+        self.go_on(turns)
+
+    @rule(version=st.sampled_from(VERSIONS), look=st.booleans())
+    def ask_for_another_version(self, version: str, look: bool) -> None:
+        self.cluster.ask("Release", version=version)
+        if look:
+            self.cluster.reconcile()
+
+    @rule(
+        asked=st.sampled_from(AGENTS),
+        standing=st.sampled_from([None, Permission("Waiting"), Permission("Denied"), GRANTED, GRANTED]),
+        lasts=st.sampled_from([None, 0.0, 20.0]),
+    )
+    def an_agent_asks(self, asked: dict[str, Any], standing: Permission | None, lasts: float | None) -> None:
+        """What it may not do yet does not wait for long, so that everything comes to rest."""
+        if standing == GRANTED and lasts is not None:
+            standing = Permission("Granted", "approved by ada", self.cluster.now + lasts)
+        self.cluster.ask(standing=standing, permit="some", requester=ROBOT, expiresAfter="120s", **asked)
+
     @rule(version=st.sampled_from(VERSIONS))
     def ask_for_an_earlier_version(self, version: str) -> None:
         self.cluster.ask("Rollback", version=version)
@@ -305,6 +334,7 @@ class Release(RuleBasedStateMachine):
         cluster.contracts = dict.fromkeys(VERSIONS, CLEAN) if cluster.contracts else {}
         cluster.edit(paused=False)
         cluster.ask("Resume")
+        cluster.ask("ShiftTraffic", weight=100)
         settles(cluster)
         if not cluster.deleting:
             status = cluster.status

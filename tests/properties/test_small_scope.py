@@ -20,6 +20,7 @@ from tests.properties.invariants import watched
 from tests.properties.specs import canary, gate, make_spec
 from weir.api.rolloutstatus import RolloutStatus, VersionStatus
 from weir.contract.finding import Finding
+from weir.release.instead import wanted
 from weir.release.observation import Problem, Share
 from weir.release.traffic import SETTLE
 
@@ -98,6 +99,9 @@ ONCE: dict[str, Act] = {
     "promote": lambda c: c.ask("Promote", "promote"),
     "skip": lambda c: c.ask("Skip", "skip"),
     "rollback": lambda c: c.ask("Rollback", "rollback"),
+    "limit": lambda c: c.ask("ShiftTraffic", "limit", weight=20),
+    "nothing": lambda c: c.ask("ShiftTraffic", "nothing", weight=0),
+    "another version": lambda c: c.ask("Release", "another", version="v3"),
     "drill": lambda c: c.ask("Drill", "drill", expiresAfter="100s"),
     "approval is needed": lambda c: c.edit(approvals=NEEDED),
     "pause for a while": lambda c: c.ask("Pause", "pause", duration="20s"),
@@ -171,6 +175,7 @@ def canonical(c: Cluster) -> State:
         tuple((g.name, g.verdict, g.successes, g.failures, g.pending_candidate.total) for g in status.gates),
         (status.hold and status.hold.reason, ago(status.deadline), ago(status.paused_at), status.force is None),
         (status.pause and ago(status.pause.until), status.restoring, status.skip is None, status.asked),
+        (status.ceiling and status.ceiling.weight, ago(status.lifted_at), wanted(c.spec, status)),
         status.contracts and tuple((f.effect, ago(f.since)) for f in status.contracts.findings),
         tuple(f.effect for told in c.contracts.values() if told is not None for f in told.findings),
         tuple((a.state, len(a.consents), ago(a.deadline)) for a in status.approvals),
@@ -243,6 +248,8 @@ def rest(cluster: Cluster, known: dict[int, int]) -> int:
     cluster.versions = frozenset({"v1", "v2", "v3"})
     if cluster.spec.paused:
         cluster.edit(paused=False)
+    if cluster.status.ceiling is not None:
+        cluster.ask("ShiftTraffic", "lift", weight=100)
     path: list[int] = []
     length = 0
     for _ in range(TURNS):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.properties.invariants import Step
 
 FIRST = {"PromoteRequested", "SkipRequested", "RollbackRequested", "Aborted", "Paused", "Resumed", "Approved", "Drill"}
+FIRST |= {"TrafficLimited", "TrafficLimitLifted"}
 """Reasons of decisions that a request causes by itself, so at most one of each request."""
 
 

@@ -8,17 +8,15 @@ enforces the same while the operator is down; where its policies are not in forc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 
 from weir.api.actionrequest import Approving
 from weir.api.approval import PROMOTE, Approval, ApprovalStatus, Consent
 from weir.api.base import format_time, seconds
 from weir.api.modelversion import canonical, sha256
-from weir.api.rollout import RolloutSpec
 from weir.api.rolloutstatus import Outcome, RolloutStatus
 from weir.release.observation import Problem, RolloutView
 from weir.release.phase import phase
-from weir.release.plan import Stage, required_replicas
+from weir.release.plan import most_weight, real_share
 from weir.release.turn import WEIR, Cause, Turn
 
 SERVICE_ACCOUNT = "system:serviceaccount:"
@@ -143,20 +141,12 @@ def consent(turn: Turn, name: str, request: str, cause: Cause) -> str:
     return told
 
 
-def _share(spec: RolloutSpec, weight: int) -> int:
-    """Percent of requests that a stage of that weight really gives; behind a Service whole pods make it coarser."""
-    if spec.traffic.service is None or not 0 < weight < 100:
-        return weight
-    pods = required_replicas(spec, Stage("", "Traffic", weight, 0.0))
-    return max(weight, ceil(100 * pods / (pods + spec.replicas)))
-
-
 def ceiling(turn: Turn) -> int:
     """Greatest percent of requests that needs no consent that is missing; ``PROMOTE`` where none is missing."""
     if turn.status.restoring:
         return PROMOTE
     least = min((approval.threshold for approval in _missing(turn, PROMOTE)), default=PROMOTE + 1)
-    return max(weight for weight in range(min(least, PROMOTE + 1)) if _share(turn.view.spec, weight) < least)
+    return PROMOTE if least > PROMOTE else most_weight(turn.view.spec, least - 1)
 
 
 def permits(turn: Turn, weight: int) -> bool:
@@ -164,7 +154,7 @@ def permits(turn: Turn, weight: int) -> bool:
 
     Called where nothing else is in the way. From then on the wait has a deadline.
     """
-    threshold = _share(turn.view.spec, weight)
+    threshold = real_share(turn.view.spec, weight)
     if turn.status.restoring or all(approval.threshold > threshold for approval in turn.view.spec.approvals):
         return True
     problem = turn.obs.admission_problem
@@ -207,7 +197,7 @@ def waits_for(turn: Turn, entries: Sequence[ApprovalStatus]) -> str:
 
 def pass_by(turn: Turn, weight: int) -> None:
     """The release goes past every approval up to that weight: their consents no longer grow too old."""
-    threshold = _share(turn.view.spec, weight)
+    threshold = real_share(turn.view.spec, weight)
     passed = {approval.key for approval in turn.view.spec.approvals if approval.threshold <= threshold}
     entries = [
         e.model_copy(update={"used_at": turn.now}) if e.name in passed and e.used_at is None else e

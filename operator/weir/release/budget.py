@@ -143,7 +143,7 @@ def look(turn: Turn) -> None:
         at=round(turn.obs.budget.at, 3) if turn.obs.budget is not None else None,
     )
     before = next((c.reason for c in turn.status.conditions if c.type == CONDITION), None)
-    same = old is not None and before == found.reason and old.frozen == new.frozen
+    same = old is not None and before == found.reason and (old.frozen, old.burning) == (new.frozen, new.burning)
     if same and old is not None and turn.status.candidate is None and abs(new.spent - old.spent) < _STEP:
         return
     turn.set(budget=new)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from weir.api.base import Condition, with_conditions
 from weir.api.rolloutstatus import Phase, RolloutStatus
-from weir.release import approvals, budget, contracts
+from weir.release import approvals, budget, contracts, instead
 from weir.release.feasible import CONDITION, forecast
 from weir.release.turn import Turn
 
@@ -73,7 +73,7 @@ def _ready(turn: Turn) -> tuple[bool, str, str]:
         return False, "RouteNotAccepted", "waiting for the gateway to take the route"
     if turn.obs.write_problem is not None:
         return False, turn.obs.write_problem.reason, turn.obs.write_problem.message
-    return True, "Promoted", f"{stable.label} serves all traffic"
+    return True, "Promoted", f"{stable.label} serves all traffic{instead.hint(turn)}"
 
 
 def _stalled(turn: Turn) -> bool:

@@ -107,7 +107,15 @@ def _splits(turn: Turn) -> bool:
     if turn.status.candidate is None or turn.status.stable is None:
         return False
     at = turn.status.stage.index if turn.status.stage is not None else 0
-    return any(stage.kind == "Traffic" and 0 < stage.weight < 100 for stage in turn.plan[max(0, at) :])
+    ahead = [stage.under(turn.most) for stage in turn.plan[max(0, at) :]]
+    return any(stage.splits and 0 < stage.weight < 100 for stage in ahead)
+
+
+def forbids_split(turn: Turn) -> bool:
+    """Whether contracts forbid that the two versions share the traffic, as far as anybody knows."""
+    standing = _about(turn)
+    enforced = turn.view.spec.contracts.mode == "Enforce"
+    return enforced and standing is not None and any(f.rule == "R4" and f.effect != "Warn" for f in standing.findings)
 
 
 def worst(found: Sequence[ContractFindingStatus]) -> Verdict:
@@ -138,6 +146,8 @@ def reason_of(finding: ContractFindingStatus) -> str:
     """One CamelCase word for what the finding is about: the reason of holds, conditions and endings."""
     if finding.rule == "R4":
         return "ContractForbidsSplit"
+    if finding.rule == "Agent":
+        return "AgentIncompatible"
     if finding.effect == "RequireApproval":
         return "WaiverNeeded"
     if finding.verdict is Verdict.NO_DATA:

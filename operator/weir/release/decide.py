@@ -11,7 +11,7 @@ the cluster, so the machine can be driven through every interleaving, and replay
 from __future__ import annotations
 
 from weir.api.rolloutstatus import Outcome, RolloutStatus
-from weir.release import approvals, budget, contracts, pauses, requests
+from weir.release import approvals, budget, contracts, instead, pauses, requests
 from weir.release.closing import finish, promote
 from weir.release.conditions import conditions
 from weir.release.decision import Decision, Event
@@ -36,6 +36,7 @@ def decide(view: RolloutView, status: RolloutStatus, obs: Observation, now: floa
     the world; what is wrong is said in conditions.
     """
     turn = Turn(view, status, obs, round(now, 3))
+    instead.refresh(turn)
     approvals.refresh(turn)
     contracts.look(turn)
     look(turn)  # before a pause ends, which moves the time from which evidence counts
@@ -94,12 +95,12 @@ def _settle(turn: Turn) -> bool:
     if stable is not None and target.revision == stable.revision:
         if (target.version, target.label) != (stable.version, stable.label):
             turn.set(stable=stable.model_copy(update={"version": target.version, "label": target.label}))
-        turn.say(f"{stable.label} serves all traffic")
+        turn.say(f"{stable.label} serves all traffic{instead.hint(turn)}")
         return False
     failed = next((f for f in turn.status.failed if f.revision == target.revision), None)
     if failed is not None:
         why = f"{target.label} failed in release {failed.release} ({failed.message})"
-        turn.say(f"{why}; change versionRef or request a Retry")
+        turn.say(f"{why}; change versionRef or request a Retry{instead.way_back(turn)}")
         return False
     if turn.paused:
         turn.say(f"paused; {target.label} waits to be released")

@@ -40,13 +40,14 @@ class Collect:
 
 @dataclass(frozen=True)
 class RequestResult:
-    """Result to write into an ActionRequest; ``handled`` is None while it is Pending."""
+    """Result to write into an ActionRequest; ``handled`` is None while it is Pending. ``digest``: of its spec."""
 
     uid: str
     name: str
     phase: Literal["Pending", "Succeeded", "Refused", "Expired"]
     message: str
     handled: HandledRequest | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True)

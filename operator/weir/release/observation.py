@@ -130,11 +130,24 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Permission:
+    """Where an agent's request stands with the AgentPolicy: it is executed only while it is granted.
+
+    ``message``: what it waits for, why it is denied, or who consented to what is granted. ``until``: when a grant ends,
+    or when a wait is over at the earliest (seconds since the epoch); None where nobody can say.
+    """
+
+    state: Literal["Granted", "Waiting", "Denied"]
+    message: str = ""
+    until: float | None = None
+
+
+@dataclass(frozen=True)
 class Request:
     """An ActionRequest that has no result yet.
 
     ``created``: seconds since the epoch, as the API server says. ``pending``: what its status says while it waits for
-    its moment.
+    its moment. ``permit``: where it stands with the AgentPolicy; None where nobody has looked, or it needs none.
     """
 
     uid: str
@@ -142,6 +155,7 @@ class Request:
     spec: ActionRequestSpec
     created: float = 0.0
     pending: str = ""
+    permit: Permission | None = None
 
     @property
     def requester(self) -> str:
@@ -155,6 +169,8 @@ class Observation:
 
     target: Target | None = None
     target_problem: Problem | None = None
+    wanted: str = ""
+    """Name of the ModelVersion that these two are about; empty where it is the one that should serve."""
     blockers: tuple[Problem, ...] = ()
     write_problem: Problem | None = None
     """Why the API server does not take an object of ours (quota, policy, missing RBAC, a field it refuses)."""
@@ -176,6 +192,8 @@ class Observation:
     contracts: Mapping[str, Standing | None] = field(default_factory=dict)
     """ModelVersion → what its DataContracts say of it: of the version that is, or is to be, rolled out beside stable,
     and of stable by itself. None where that is not known yet; empty where no version names a contract."""
+    offered: Mapping[str, Target | Problem] = field(default_factory=dict)
+    """ModelVersion → what would be released, or what is wrong with it: of those that Release requests ask for."""
     recorded: Mapping[int, str] = field(default_factory=dict)
     """Release number → hash, of the RolloutRecords that exist for this Rollout."""
 

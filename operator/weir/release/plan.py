@@ -49,7 +49,19 @@ class Stage:
     @property
     def comparative(self) -> bool:
         """Whether stable serves beside the candidate, so that the two can be compared."""
-        return self.kind in {"Traffic", "Preview"} and self.weight < 100
+        return self.judged and self.weight < 100
+
+    @property
+    def splits(self) -> bool:
+        """Whether both versions are to get requests of users."""
+        return self.kind == "Traffic" or (self.kind == "Bake" and self.weight < 100)
+
+    def under(self, most: int) -> Stage:
+        """The stage with at most that percent of requests; the version that nobody else could replace keeps all."""
+        if not self.judged or max(self.weight, self.ahead) <= most:
+            return self
+        weight, ahead = min(self.weight, most), min(self.ahead, most)
+        return replace(self, weight=weight, ahead=ahead if ahead > weight else 0)
 
 
 def stages(spec: RolloutSpec, *, first: bool, status: RolloutStatus | None = None) -> tuple[Stage, ...]:
@@ -104,6 +116,19 @@ def _ramp(spec: RolloutSpec, ramp: Ramp, status: RolloutStatus) -> Stage:
     gate = counting_gate(spec)
     known = [noise.rate for noise in status.noise if gate is not None and (noise.gate, noise.edge) == (gate.name, None)]
     return Stage(RAMP, "Traffic", least_weight(ramp, float(known[0]) if known else 0.0), dwell)
+
+
+def real_share(spec: RolloutSpec, weight: int) -> int:
+    """Percent of requests that a candidate of that weight really gets; behind a Service whole pods make it coarser."""
+    if spec.traffic.service is None or not 0 < weight < 100:
+        return weight
+    pods = required_replicas(spec, Stage("", "Traffic", weight, 0.0))
+    return max(weight, math.ceil(100 * pods / (pods + spec.replicas)))
+
+
+def most_weight(spec: RolloutSpec, share: int) -> int:
+    """Greatest weight (percent) with which a candidate really gets no more than that percent of requests."""
+    return max(weight for weight in range(share + 1) if real_share(spec, weight) <= share)
 
 
 def planned_replicas(spec: RolloutSpec, stage: Stage) -> int:

@@ -122,8 +122,9 @@ def affordable(ramp: Ramp, found: Reckoning, current: int) -> int:
 
 
 def _allowed(turn: Turn, ramp: Ramp, found: Reckoning, stage: Stage) -> int:
-    """What is affordable, short of what people have not consented to."""
-    return min(affordable(ramp, found, stage.weight), max(stage.weight, approvals.ceiling(turn)))
+    """What is affordable, short of what people have not consented to or have limited."""
+    most = min(approvals.ceiling(turn), turn.most)
+    return min(affordable(ramp, found, stage.weight), max(stage.weight, most))
 
 
 def overspent(turn: Turn) -> bool:
@@ -175,7 +176,7 @@ def rise(turn: Turn, stage: Stage, deadline: float, *, ready: bool) -> bool:
     weight = _allowed(turn, ramp, found, stage)
     if stage.ahead <= stage.weight:
         if not _worth(ramp, stage, weight):
-            wanted = affordable(ramp, found, stage.weight)
+            wanted = min(affordable(ramp, found, stage.weight), turn.most)
             if not _worth(ramp, stage, wanted) or approvals.permits(turn, wanted):
                 turn.say(f"{turn.status.message}; ramp: {told}")
             return False

@@ -9,7 +9,7 @@ from weir.api.approval import PROMOTE
 from weir.api.base import seconds
 from weir.api.gate import Gate
 from weir.api.rolloutstatus import GateStatus, Outcome, Verdict
-from weir.release import approvals, budget, contracts, ramp
+from weir.release import approvals, budget, ceiling, contracts, ramp
 from weir.release.capacity import safe_weight
 from weir.release.gates import fresh, judge
 from weir.release.observation import Problem
@@ -44,6 +44,9 @@ def progress(turn: Turn, *, promote: Callable[[Turn], None]) -> bool:
 
 def _expired(turn: Turn) -> bool:
     """Ends a release that waits beyond its deadline; looked at last, for what is there now may have come meanwhile."""
+    if turn.status.ceiling is not None:
+        turn.set(deadline=None)  # nothing is late while somebody limits the release
+        return False
     deadline = turn.status.deadline
     if turn.paused or deadline is None or turn.now < deadline:
         return False
@@ -110,7 +113,7 @@ def _prepare(turn: Turn) -> bool:
         turn.say(f"letting the gateway learn where {candidate.label} is")
         turn.wake(known)
         return False
-    if contracts.forbids(turn) or not approvals.permits(turn, first.weight):
+    if contracts.forbids(turn) or not _permitted(turn, first.weight):
         turn.set(deadline=None)  # neither is waiting for people, or for data
         return False
     turn.enter(0, _deadline(turn))
@@ -154,7 +157,7 @@ def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
     plan, last = turn.plan, len(turn.plan) - 1
     index = turn.status.stage.index if turn.status.stage else 0
     leaps = turn.status.force is not None and index != last and not turn.paused
-    if leaps and approvals.permits(turn, plan[last].weight):
+    if leaps and _permitted(turn, plan[last].weight):
         turn.enter(last, _deadline(turn))
         return True
     if not _weight_in_place(turn, stage):
@@ -162,11 +165,16 @@ def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
     if leaps:
         turn.set(deadline=None)  # people are waited for, and the weight is what it may be until then
         return False
+    limited = not ceiling.permits(turn, plan[index].weight)
+    if limited and not stage.weight:
+        return False  # there is nothing to be seen of the candidate
     if not turn.skipped and not _observed(turn, stage):
         return bool(turn.status.stage and turn.status.stage.evidence_from is not None)
     if turn.paused:
         if not contracts.forbids(turn):
             turn.say("paused")
+        return False
+    if limited:
         return False
     if turn.status.force is None and not _passed(turn, stage):
         ready = _enough(turn, replace(stage, weight=stage.ahead))
@@ -174,7 +182,7 @@ def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
             return True
         halted = budget.freeze(turn) is not None or contracts.forbids(turn, hold=False)
         return not halted and ramp.rise(turn, stage, _deadline(turn), ready=ready)
-    if not approvals.permits(turn, PROMOTE if index == last else plan[index + 1].weight):
+    if not _permitted(turn, PROMOTE if index == last else plan[index + 1].weight):
         turn.set(deadline=None)
         return False
     if index == last:
@@ -183,6 +191,11 @@ def _stage(turn: Turn, stage: Stage, promote: Callable[[Turn], None]) -> bool:
     else:
         turn.enter(index + 1, _deadline(turn))
     return True
+
+
+def _permitted(turn: Turn, weight: int) -> bool:
+    """Whether people let the candidate have that weight; who is limited need not ask for consents yet."""
+    return ceiling.permits(turn, weight) and approvals.permits(turn, weight)
 
 
 def _weight_in_place(turn: Turn, stage: Stage) -> bool:
@@ -255,7 +268,7 @@ def _observed(turn: Turn, stage: Stage) -> bool:
         turn.say("letting the data plane settle")
         turn.wake(accepted_at + SETTLE)
         return False
-    if stage.kind == "Traffic" and any(g.template.startswith("http-") for g in turn.view.spec.gates):
+    if stage.splits and any(g.template.startswith("http-") for g in turn.view.spec.gates):
         if turn.obs.share is None:
             why = f": {turn.obs.evidence_problem}" if turn.obs.evidence_problem else ""
             turn.say(f"waiting for the request counters of both versions{why}")
@@ -350,9 +363,9 @@ def _text(state: GateStatus | None) -> str:
 
 def _overdue(turn: Turn, gate: Gate, state: GateStatus | None, since: float) -> bool:
     """Applies the gate's policy once ``maxWait`` has passed without a Pass; True when the release must not go on."""
-    # While people are waited for, it is not the gate that is late; afterwards it has all of its time again.
-    due = max(since, approvals.answered_at(turn)) + seconds(gate.max_wait)
-    if approvals.awaited(turn):
+    # While people are waited for, or limit the traffic, it is not the gate that is late; then it has all of its time.
+    due = max(since, approvals.answered_at(turn), turn.status.lifted_at or 0.0) + seconds(gate.max_wait)
+    if approvals.awaited(turn) or turn.status.ceiling is not None:
         return False
     if turn.now < due:
         turn.wake(due)

@@ -78,7 +78,7 @@ def mismatch(share: Share | None, stage: Stage, granularity: int = 1) -> str:
 
     A sample-ratio check (``weir.stats.sampleratio``): where it fails, the arms are not what they are taken for.
     """
-    if share is None or stage.kind != "Traffic" or stage.weight >= 100:
+    if share is None or not stage.splits or stage.weight >= 100:
         return ""
     weight = stage.weight / 100
     tolerance = max(min(_SLACK, weight), granularity / 100 if granularity > 1 else 0.0)

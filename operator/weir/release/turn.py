@@ -27,7 +27,7 @@ from weir.release.comparison import remembered
 from weir.release.decision import Event, RequestResult
 from weir.release.gates import fresh, measurement
 from weir.release.observation import Observation, Problem, RolloutView, Target
-from weir.release.plan import RAMP, WARM_UP, Stage, stages
+from weir.release.plan import RAMP, WARM_UP, Stage, most_weight, stages
 
 STICKY = (Outcome.ROLLED_BACK, Outcome.ABORTED)
 """Outcomes after which the same candidate is not tried again until somebody asks."""
@@ -38,10 +38,14 @@ _MAX_MESSAGE = 1024
 
 @dataclass(frozen=True)
 class Cause:
-    """Who is behind a decision: Weir itself, or a person by an ActionRequest (NAME@DIGEST)."""
+    """Who is behind a decision: Weir itself, or somebody by an ActionRequest (NAME@DIGEST).
+
+    ``authority``: what an agent acts under: its permit, and who consented; None for people.
+    """
 
     by: str = "weir"
     request: str | None = None
+    authority: str | None = None
 
     @staticmethod
     def of(asked: Force | Skip | Ending | None) -> Cause:
@@ -65,9 +69,11 @@ class Turn:
     wakes: list[float] = field(default_factory=list)
     held: Hold | None = None
     """The hold that the turn began with: a reason that is met again has been there since then."""
+    seen: Observation = field(default_factory=Observation)
+    """What was really observed; ``obs`` leaves out what is about a version that is no longer wanted."""
 
     def __post_init__(self) -> None:
-        self.held = self.status.hold
+        self.held, self.seen = self.status.hold, self.obs
 
     def set(self, **fields: Any) -> None:
         """Changes fields of the status."""
@@ -98,6 +104,7 @@ class Turn:
             message=message[:_MAX_MESSAGE],
             actor=cause.by,
             request=cause.request,
+            authority=cause.authority,
             evidence=list(evidence),
             contracts=self.status.contracts if contracts else None,
         )
@@ -150,7 +157,19 @@ class Turn:
 
     @property
     def stage(self) -> Stage | None:
-        """The planned stage the release is in, None during warm-up.
+        """The stage the release is in, with no more weight than somebody's limit leaves; None during warm-up."""
+        planned = self.planned
+        return planned.under(self.most) if planned is not None else None
+
+    @property
+    def most(self) -> int:
+        """Greatest weight (percent) that somebody's limit leaves to the candidate; 100 without one."""
+        ceiling = self.status.ceiling
+        return most_weight(self.view.spec, ceiling.weight) if ceiling is not None else 100
+
+    @property
+    def planned(self) -> Stage | None:
+        """The stage the release is in as it is planned, None during warm-up.
 
         Where the plan became shorter and the release has not found its place in it yet, the last stage.
         """
@@ -239,7 +258,7 @@ class Turn:
         """Begins a release of the target; ``restore``: it is an earlier version that somebody wants back at once."""
         asked, known = self.status.asked, [r for r in self.status.retained if r.revision == target.revision]
         if asked is not None and asked.revision == target.revision and cause == WEIR:
-            cause = Cause(asked.by, asked.request)
+            cause = Cause(asked.by, asked.request, asked.authority)
         candidate = VersionStatus(
             version=target.version,
             label=target.label,
@@ -266,6 +285,9 @@ class Turn:
             hold=None,
             force=restore,
             skip=None,
+            ceiling=None,
+            kept_ceiling=None,
+            lifted_at=None,
             ending=None,
             ramp=None,
             retained=[r for r in self.status.retained if r.revision != target.revision],
@@ -275,6 +297,9 @@ class Turn:
         over = f" over {stable.label}" if stable is not None else ", the first version"
         verb = "puts back" if restore is not None else "of"
         told = f"release {self.status.release} {verb} {target.label}{over}"
+        instead = self.status.instead
+        if instead is not None and instead.version == target.version:
+            told += f", in place of {instead.ref}, which spec.versionRef names"
         self.note(Phase.PREFLIGHT, "ReleaseStarted", told, cause=cause)
 
     def enter(self, index: int, deadline: float, *, why: str = "") -> None:

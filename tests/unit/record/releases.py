@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 from tests.properties.cluster import Cluster
 from tests.properties.specs import canary, make_spec
+from tests.unit.release.scenario import judged
 from weir.api.evidencestatus import Counts
 from weir.api.gate import Gate
 from weir.api.rolloutrecord import RolloutRecordSpec
@@ -94,13 +95,26 @@ def released(
     *gates: dict[str, Any], min_duration: str = "60s", limit: int = 4000, strategy: Any = None, **busy: Any
 ) -> RolloutRecordSpec:
     """The record of a release of v2 over v1 that has ended."""
+    cluster = _begun(gates, strategy or canary(10, 50, min_duration=min_duration, bake="120s"), limit, **busy)
+    cluster.run(lambda: cluster.status.candidate is None and len(cluster.records) == 2, limit=limit)
+    return cluster.records[2]
+
+
+def releasing_to(stage: str, *gates: dict[str, Any], **busy: Any) -> Busy:
+    """v2 is being released over v1 and judged in that stage."""
+    cluster = _begun(gates, canary(10, 50, min_duration="60s", bake="120s"), 4000, **busy)
+    cluster.run(lambda: judged(cluster.status, stage), limit=4000)
+    return cluster
+
+
+def _begun(gates: Sequence[dict[str, Any]], strategy: Any, limit: int, **busy: Any) -> Busy:
+    """v1 serves, and v2 is asked for."""
     spec = make_spec(
         gates=[{"maxWait": "30m", **gate} for gate in gates],
-        strategy=strategy or canary(10, 50, min_duration=min_duration, bake="120s"),
+        strategy=strategy,
         metrics={"prometheus": {"address": "http://prometheus.test"}},
     )
     cluster = Busy(spec, **busy)
     cluster.run(limit=limit)
     cluster.release("v2")
-    cluster.run(lambda: cluster.status.candidate is None and len(cluster.records) == 2, limit=limit)
-    return cluster.records[2]
+    return cluster

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.record.releases import ERRORS, LATENCY, MEAN, OBJECTIVE, PLAIN, released
+from tests.unit.record.releases import ERRORS, LATENCY, MEAN, OBJECTIVE, PLAIN, released, releasing_to
 from weir.api.rolloutrecord import RolloutRecordSpec
 from weir.record.replay import RecordError, Replay, load, main, replay, replay_all, show
 from weir.release.ledger import parse
+from weir.release.observation import Permission
 from weir.release.record import record_hash
 from weir.stats.noise import Noise
 from weir.stats.ratio import RatioState
@@ -232,3 +233,24 @@ def test_given_a_record_through_yaml_when_replayed_then_it_is_as_it_was_sealed()
     show(replay_all([("demo", loaded)]), out)
     assert out.getvalue().startswith("demo: all that can be recomputed agrees")
     assert parse(loaded.evidence[0].windows)
+
+
+@pytest.mark.parametrize("stage", ["Traffic(50)", "Bake"])
+@pytest.mark.parametrize("factor", [1.0, 6.0])
+def test_given_a_release_that_was_limited_when_replayed_then_it_tells_by_whom_and_every_verdict_agrees(
+    stage: str, factor: float
+) -> None:
+    cluster = releasing_to(stage, ERRORS, LATENCY, OBJECTIVE)
+    cluster.ask("ShiftTraffic", weight=20, permit="shift", requester="robot", standing=Permission("Granted", "by ada"))
+    cluster.factor = factor
+    until = cluster.now + 600
+    cluster.run(lambda: cluster.status.candidate is None or cluster.now > until, limit=4000)
+    if factor == 1.0:
+        cluster.ask("ShiftTraffic", weight=100)
+        cluster.run(lambda: cluster.status.candidate is None and len(cluster.records) == 2, limit=4000)
+    cluster.run(lambda: len(cluster.records) == 2)
+    record = cluster.records[2]
+    assert record.outcome == ("Promoted" if factor == 1.0 else "RolledBack")
+    limited = next(d for d in record.decisions if d.reason == "TrafficLimited")
+    assert (limited.actor, limited.weight, limited.authority) == ("robot", 20, "permit shift; by ada")
+    assert findings(replay("demo", record), "differs") == []

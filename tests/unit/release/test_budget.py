@@ -11,7 +11,7 @@ from tests.properties.budgeted import Service
 from tests.properties.cluster import Quality
 from tests.properties.invariants import settles, watched
 from tests.properties.specs import gate, make_spec
-from tests.unit.release.scenario import conditions, judged, outcome
+from tests.unit.release.scenario import conditions, do, judged, outcome
 from weir.api.base import Condition
 from weir.api.rolloutstatus import Phase
 from weir.release.budget import FRESH
@@ -127,6 +127,24 @@ def test_given_a_fix_while_the_budget_is_spent_when_a_person_promotes_it_then_it
     assert cluster.results[uid].startswith("Succeeded")
     assert outcome(cluster) == ("Promoted", "Promoted")
     assert cluster.records[2].requested_by == "somebody"
+
+
+def test_given_a_promotion_asked_for_while_frozen_when_another_version_is_wanted_by_then_then_it_is_refused() -> None:
+    cluster = serving()
+    cluster.spend(1.2)
+    cluster.release("v2")
+    cluster.run()
+    seen = cluster.target_of("v2").digest
+    cluster.release("v3")
+    cluster.run()
+    wanted = cluster.target_of("v3").digest
+
+    assert f"expected candidate {seen}" in do(cluster, "Promote", expect={"release": 1, "candidate": seen})
+    told = do(cluster, "Promote", expect={"release": 1})
+
+    assert told.startswith("Refused: release 1 was of label-v1, but label-v3 is the version that is wanted now")
+    assert cluster.status.candidate is None
+    assert do(cluster, "Promote", expect={"release": 1, "candidate": wanted}).startswith("Succeeded")
 
 
 def test_given_nothing_to_release_when_a_person_promotes_then_it_is_refused_frozen_or_not() -> None:
@@ -323,6 +341,20 @@ def test_given_a_short_gap_of_prometheus_when_a_release_runs_then_it_is_not_held
     assert cluster.status.stage is not None
     assert cluster.status.stage.name == "Traffic(50)"
     assert told(cluster).status == "True"
+
+
+def test_given_an_idle_rollout_when_its_budget_stops_burning_then_that_is_written_though_little_more_is_spent() -> None:
+    cluster = serving()
+    cluster.bad, cluster.recent = 500.0, dict.fromkeys((300.0, 1800.0, 3600.0, 21600.0, 259200.0), 1100.0)
+    cluster.run()
+    assert cluster.status.budget is not None
+    assert cluster.status.budget.burning
+    cluster.pass_time(30)
+    cluster.spend(0.5)
+    cluster.run()
+    assert cluster.status.budget is not None
+    assert not cluster.status.budget.burning
+    settles(cluster)
 
 
 @pytest.mark.parametrize("share", [0.5, 1.2])

@@ -120,6 +120,8 @@ def test_given_a_finding_when_a_version_is_named_then_not_even_its_pods_are_made
         ("R9", "RequireApproval", "Unknown", "WaiverNeeded"),
         ("Document", "BlockPromotion", "Unknown", "ContractUnknown"),
         ("R4", "BlockPromotion", "Fail", "ContractForbidsSplit"),
+        ("Agent", "BlockPromotion", "Fail", "AgentIncompatible"),
+        ("Agent", "BlockPromotion", "Unknown", "AgentIncompatible"),
     ],
 )
 def test_given_each_kind_of_finding_then_the_reason_tells_what_it_is_and_the_message_the_way_out(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.properties.cluster import Quality
+from tests.properties.cluster import Cluster, Quality
 from tests.properties.invariants import settles
 from tests.unit.release.scenario import do, outcome, releasing, serving, trail
 from weir.api.rolloutstatus import Phase
@@ -228,3 +228,52 @@ def test_given_several_requests_when_they_are_seen_together_then_an_abort_comes_
     cluster.reconcile()
     assert [entry.uid for entry in reversed(cluster.status.handled_requests)] == [abort, early, late]
     assert cluster.results[late].startswith("Refused")
+
+
+def failing(*versions: str) -> Cluster:
+    """v1 serves, and each of these versions was released and put back, one after the other."""
+    cluster = serving()
+    for version in versions:
+        cluster.quality[version] = Quality.BAD
+        cluster.release(version)
+        settles(cluster)
+        assert outcome(cluster)[0] == "RolledBack"
+    cluster.quality.clear()
+    return cluster
+
+
+def test_given_a_retry_of_the_last_release_when_another_failed_version_is_wanted_by_then_then_it_is_refused() -> None:
+    cluster = failing("v2", "v3")
+    cluster.release("v2")
+    settles(cluster)
+    assert cluster.status.release == 3, "a version that has failed begins no release"
+    digest = cluster.target_of("v2").digest
+
+    assert do(cluster, "Retry", expect={"release": 3}) == (
+        "Refused: release 3 was of label-v3, but label-v2 is the version that is wanted now; if that is the one you "
+        f"mean, look again and ask again with expect.candidate {digest}"
+    )
+
+    assert len(cluster.status.failed) == 2
+    other = cluster.target_of("v3").digest
+    told = do(cluster, "Retry", expect={"release": 3, "candidate": other})
+    assert told == f"Refused: expected candidate {other}, but it is {digest}; look again and create a new request"
+    assert do(cluster, "Retry", expect={"release": 3, "candidate": digest}).startswith("Succeeded")
+    settles(cluster)
+    assert cluster.served == {"demo-v2.0": 100}
+
+
+def test_given_the_version_of_the_last_release_when_a_retry_expects_that_release_then_it_is_released_again() -> None:
+    cluster = failing("v2", "v3")
+    assert do(cluster, "Retry", expect={"release": 3}) == "Succeeded: label-v3 will be released again"
+    settles(cluster)
+    assert cluster.served == {"demo-v3.0": 100}
+
+
+def test_given_a_version_that_was_replaced_by_a_rollback_when_a_retry_expects_that_release_then_it_is_tried() -> None:
+    cluster = releasing(rollback={"keepFor": "600s", "drain": "5s", "historyLimit": 3})
+    settles(cluster)
+    assert do(cluster, "Rollback").startswith("Succeeded")
+    settles(cluster)
+    assert outcome(cluster)[0] == "Restored"
+    assert do(cluster, "Retry", expect={"release": 3}) == "Succeeded: label-v2 will be released again"
