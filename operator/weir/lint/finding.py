@@ -58,6 +58,15 @@ CODES: Mapping[str, str] = {
     "short-wait": "The gate's maxWait ends before it can have said Pass.",
     "short-bake": "The bake lasts until every gate has looked, so longer than it says.",
     "short-deadline": "Pods may take longer to become ready than the release waits for them.",
+    "policy": "The AgentPolicy contradicts itself or its outer bounds, so the operator accepts it not, and no request.",
+    "request-label": "Admission finds requests under a permit, and answers to them, by their labels.",
+    "unknown-gate": "Evidence of a gate that the Rollout does not have is never there.",
+    "never": "A limit that no request can reach, or a permit that nobody can use.",
+    "no-budget": "Without a budget the API server counts nothing: an agent in a loop can ask without end.",
+    "no-way-back": "An agent that may go on should also be able to stop.",
+    "no-fallback": "A release that an agent steers needs somebody who ends it when the agent is gone.",
+    "no-rights": "Without a right to create ActionRequests an agent can ask for nothing.",
+    "wide-rights": "What RBAC gives beside the permits is no part of the policy.",
     "coarse-share": "Shares by numbers of pods are coarse: the step sends far more than it says.",
 }
 """Every code, and why it is worth a finding."""

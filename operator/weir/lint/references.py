@@ -18,7 +18,7 @@ from weir.lint.structure import Flaw
 
 @dataclass(frozen=True)
 class _Reference:
-    """A field of a kind that names objects of another; ``...`` stands for every entry of a list."""
+    """A field of a kind that names objects of another; each ``...`` stands for every entry of a list."""
 
     kind: str
     path: tuple[Any, ...]
@@ -36,6 +36,8 @@ _REFERENCES = (
     _Reference("ModelVersion", ("spec", "contracts", "servedFrom", ...), "DataContract"),
     _Reference("ContractCheck", ("spec", "contractRef", "name"), "DataContract"),
     _Reference("AgentPolicy", ("spec", "selector", "names", ...), "Rollout"),
+    _Reference("AgentPolicy", ("spec", "permits", ..., "rollouts", ...), "Rollout"),
+    _Reference("AgentPolicy", ("spec", "subjects", ..., "rollout"), "Rollout"),
 )
 
 
@@ -73,7 +75,7 @@ def _places(linted: LintedObject, path: tuple[Any, ...]) -> Iterator[Path]:
     at = path.index(...)
     entries = linted.at(*path[:at])
     for index in range(len(entries) if isinstance(entries, list) else 0):
-        yield (*path[:at], index)
+        yield from _places(linted, (*path[:at], index, *path[at + 1 :]))
 
 
 def _together(left: LintedObject, right: LintedObject) -> bool:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from weir.lint.agents import check_agents
 from weir.lint.bounds import Load
 from weir.lint.contracts import check_contract, check_document, is_document
-from weir.lint.document import Source, parse
+from weir.lint.document import Document, Source, parse
 from weir.lint.finding import CODES, Finding, Severity
 from weir.lint.objects import LintedObject, objects
 from weir.lint.passing import check_passing
 from weir.lint.pins import check_pins
 from weir.lint.practice import check_practice
 from weir.lint.references import check_references
+from weir.lint.rights import check_rights, is_rbac
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def lint(sources: Sequence[Source], options: Options | None = None) -> Report:
     options = options or Options()
     findings: list[Finding] = []
     linted: list[LintedObject] = []
+    rights: list[Document] = []
     alone = 0
     for source in sources:
         documents, broken = parse(source)
@@ -66,6 +69,8 @@ def lint(sources: Sequence[Source], options: Options | None = None) -> Report:
                 findings += check_document(document)
                 alone += 1
                 continue
+            if is_rbac(document.value):
+                rights.append(document)
             for found in objects(document):
                 if isinstance(found, LintedObject):
                     linted.append(found)
@@ -73,6 +78,8 @@ def lint(sources: Sequence[Source], options: Options | None = None) -> Report:
                     findings.append(found)
     check_references(linted)
     check_pins(linted)
+    check_agents(linted)
+    check_rights(linted, rights)
     for one in linted:
         check_contract(one, options.now)
         check_practice(one)

@@ -18,7 +18,7 @@ from weir.api.rolloutstatus import Outcome, Phase, ReleaseSummary, RolloutStatus
 
 
 class Kind(StrEnum):
-    """What an alert is about: the outcome of a release, or a wait for a person."""
+    """What an alert is about: the outcome of a release, what an agent does, or a wait for a person."""
 
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
@@ -30,6 +30,8 @@ class Kind(StrEnum):
     AWAITING_APPROVAL = "AwaitingApproval"
     HELD = "Held"
     STALLED = "Stalled"
+    AGENT_ACTS = "AgentActs"
+    AGENTS_STOPPED = "AgentsStopped"
 
 
 class Severity(StrEnum):
@@ -103,8 +105,8 @@ class Alert:
 
     @property
     def wait(self) -> bool:
-        """Whether somebody is waited for; else it tells how a release ended."""
-        return self.kind in (Kind.AWAITING_APPROVAL, Kind.HELD, Kind.STALLED)
+        """Whether somebody is waited for; else it tells what has happened."""
+        return self.kind in (Kind.AWAITING_APPROVAL, Kind.HELD, Kind.STALLED, Kind.AGENTS_STOPPED)
 
 
 def alerts(subject: Subject, status: RolloutStatus, since: float = 0.0) -> tuple[Alert, ...]:
@@ -146,7 +148,7 @@ def _end(subject: Subject, status: RolloutStatus, summary: ReleaseSummary) -> Al
         lines.append(f"It is not tried again by itself. To try again: {subject.command('retry')}")
     title = f"{subject.namespace}/{subject.name}: {label} {what}"
     key = (str(summary.release), str(summary.outcome))
-    return _alert(subject, kind, severity, key, at=summary.finished_at, title=title, lines=lines, facts=facts)
+    return alert(subject, kind, severity, key, at=summary.finished_at, title=title, lines=lines, facts=facts)
 
 
 def _last_release(status: RolloutStatus, summary: ReleaseSummary) -> dict[str, str]:
@@ -186,7 +188,7 @@ def _waits(subject: Subject, status: RolloutStatus) -> Iterator[Alert]:
         key = (str(status.release), str(status.observed_generation), problem.reason)
     lines = [problem.message, f"What would help: {subject.command('why')}"]
     lasting = LASTING if problem.terminal else PASSING
-    yield _alert(subject, kind, severity, key, at=problem.since, title=title, lines=lines, facts=facts, lasting=lasting)
+    yield alert(subject, kind, severity, key, at=problem.since, title=title, lines=lines, facts=facts, lasting=lasting)
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ def _approval(subject: Subject, status: RolloutStatus, approval: ApprovalStatus)
     ]
     title = f"{subject.namespace}/{subject.name}: {label} waits for approval {approval.name}"
     key = (str(status.release), approval.name, approval.digest)
-    return _alert(
+    return alert(
         subject, Kind.AWAITING_APPROVAL, Severity.WARNING, key, at=since, title=title, lines=lines, facts=facts
     )
 
@@ -257,7 +259,7 @@ def _place(status: RolloutStatus) -> dict[str, str]:
     return facts
 
 
-def _alert(
+def alert(
     subject: Subject,
     kind: Kind,
     severity: Severity,
@@ -269,6 +271,7 @@ def _alert(
     facts: Mapping[str, str],
     lasting: float = 0.0,
 ) -> Alert:
+    """An alert of that kind; ``key`` tells it from others of the subject's, for ever."""
     identity = sha256("\n".join((subject.uid, kind, *key)).encode()).hexdigest()[:32]
     return Alert(
         id=identity,

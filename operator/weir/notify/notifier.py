@@ -79,12 +79,16 @@ class Notifier:
 
     def offer(self, subject: Subject, status: RolloutStatus) -> None:
         """What that status tells goes to whoever is to hear it and has not heard it. Never raises, never waits."""
+        self.tell(subject, lambda since: alerts(subject, status, since))
+
+    def tell(self, subject: Subject, alerts_since: Callable[[float], Sequence[Alert]]) -> None:
+        """The same for any alerts that are all there is to tell of an object, given since when (epoch seconds)."""
         if self._ledger is None or not self._couriers:
             return
         try:
-            self._take(subject, alerts(subject, status, self._ledger.since))
+            self._take(subject, alerts_since(self._ledger.since))
         except Exception:  # telling people must never fail a reconcile
-            _log.exception("no notification could be made", extra={"rollout": subject.name})
+            _log.exception("no notification could be made", extra={"subject": subject.name})
 
     def forget(self, subject: Subject) -> None:
         """The Rollout is gone: nobody needs to be called for it any more."""
@@ -106,7 +110,7 @@ class Notifier:
     def _withdraw(self, subject: Subject, current: Set[str]) -> None:
         """Takes back calls for a person's help that are over and were not sent yet."""
         for courier in self._couriers.values():
-            courier.withdraw(lambda alert: not alert.wait or alert.subject != subject or alert.id in current)
+            courier.withdraw(lambda alert: not alert.wait or alert.subject.uid != subject.uid or alert.id in current)
 
     def _send(self, alert: Alert) -> None:
         for name, courier in self._couriers.items():

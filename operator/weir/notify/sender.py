@@ -6,10 +6,11 @@ import asyncio
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import aiohttp
@@ -108,13 +109,20 @@ class WebhookSender:
         raise Undelivered(f"answered {status}", float(after) if after.isascii() and after.isdecimal() else 0.0)
 
 
+_FAMILIES: Mapping[Kind, str] = MappingProxyType(
+    {Kind.STALLED: "rollout", Kind.AGENT_ACTS: "agents", Kind.AGENTS_STOPPED: "agents"}
+)
+"""First word of an event's type, where it is not about a release."""
+
+
 def event(message: Message, cluster: str) -> CloudEvent:
     """The message as a CloudEvent; several alerts become one event that holds the data of each."""
     if len(message.alerts) == 1 and not message.dropped:
         alert = message.alerts[0]
         subject, when = alert.subject, alert.at
-        kind = ("rollout." if alert.kind is Kind.STALLED else "release.") + alert.kind.lower()
-        source, data = f"/namespaces/{subject.namespace}/rollouts/{subject.name}", _data(alert, cluster)
+        kind = _FAMILIES.get(alert.kind, "release") + "." + alert.kind.lower()
+        plural = "agentpolicies" if alert.kind is Kind.AGENTS_STOPPED else "rollouts"
+        source, data = f"/namespaces/{subject.namespace}/{plural}/{subject.name}", _data(alert, cluster)
         about = subject.name if "release" not in alert.facts else f"{subject.name}/{alert.facts['release']}"
     else:
         kind, source, about = "notifications.summary", "/weir", "summary"

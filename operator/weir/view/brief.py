@@ -39,7 +39,7 @@ def _resting(info: RolloutInfo) -> str:
     if info.hold is not None:
         return _hold(info)
     if info.phase == "RolledBack":
-        return "another version, or a retry"
+        return f"another version, or a retry{' (paused)' if info.pause is not None else ''}"
     if info.phase == "Paused":
         return _pause(info)
     ready = info.condition("Ready")

@@ -168,6 +168,14 @@ CAUSES: dict[str, Cause] = {
         ),
         until="the pods of the version that serves to be ready",
     ),
+    "CeilingSet": Cause(
+        "somebody limited how many requests the new version may have",
+        until="somebody to lift the limit",
+        whole=True,
+    ),
+    "WantedVersionChanged": Cause(
+        "another version was asked for a moment ago", until="the operator to look at the version that is wanted now"
+    ),
     "SampleRatioMismatch": Cause(
         "the new version gets another share of the requests than its weight says, so the two cannot be compared",
         (
@@ -185,6 +193,11 @@ CAUSES: dict[str, Cause] = {
         "the data has drifted further from its reference than a DataContract tolerates",
         (_CHECK, ("Or release a version that was trained on data as it is now.", _NAME)),
         until="data as the reference has it, or a version that was trained on the new data",
+    ),
+    "AgentIncompatible": Cause(
+        "an agent and the models that it drives do not fit each other by compatibleWith of the agent's version",
+        (("Release a version of the agent that names what serves and what comes in compatibleWith.", _VERSIONS[1]),),
+        until="a version of the agent that knows both",
     ),
     "ContractIncompatible": Cause(
         "the version and its data, or its clients, do not fit each other by their DataContracts",

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from weir.view.model import RolloutInfo
 
-VERBS = ("promote", "abort", "retry", "pause", "resume", "skip", "approve", "rollback", "drill")
+VERBS = (
+    "release",
+    "promote",
+    "abort",
+    "retry",
+    "pause",
+    "resume",
+    "skip",
+    "shift",
+    "approve",
+    "rollback",
+    "drill",
+)
 """Commands of ``kubectl weir`` that ask for an action."""
 
 VIEWS = ("status", "get", "why", "history")

@@ -16,12 +16,13 @@ REASONS = (
     "ContractFailed",
     "DataDrifted",
     "ContractIncompatible",
+    "AgentIncompatible",
     "ContractUnknown",
     "ContractCheckPending",
     "ContractForbidsSplit",
     "WaiverNeeded",
 )
-"""Reasons of holds that come from contracts."""
+"""Reasons of holds that come from contracts, and from what agents may drive."""
 
 _GOES_ON = {
     "ContractCheckPending": "the check has found nothing wrong",
@@ -65,7 +66,8 @@ def _ages(info: RolloutInfo, found: tuple[ContractFinding, ...]) -> tuple[str, .
     first = next((f for f in found if f.since is not None), None)
     if first is None or first.since is None:
         return ()
-    return (f"The contract {first.contract} has said so since {when(first.since, info.now)}.",)
+    source = f"The contract {first.contract} has said so" if first.contract else "It has been so"
+    return (f"{source} since {when(first.since, info.now)}.",)
 
 
 def _look(info: RolloutInfo, told: Contracts | None) -> tuple[Move, ...]:
@@ -104,7 +106,11 @@ def contract_notes(info: RolloutInfo) -> tuple[str, ...]:
     if info.contracts is None:
         return ()
     warned = [f for f in info.contracts.findings if not f.blocks and not (f.word == "Warn" and f.rule == "R4")]
-    told = [f"A contract warns: {sentence(_short(f.message))}" for f in warned[:_SHOWN] if f.message]
+    told = [
+        f"{'A contract' if f.contract else 'An agent'} warns: {sentence(_short(f.message))}"
+        for f in warned[:_SHOWN]
+        if f.message
+    ]
     more = len(warned) - _SHOWN
     return (*told, f"And {more} more warnings of contracts.") if more > 0 else tuple(told)
 
@@ -129,4 +135,5 @@ def serving_moves(info: RolloutInfo) -> tuple[Move, ...]:
 def serving_evidence(info: RolloutInfo, finding: ContractFinding) -> tuple[str, ...]:
     """Since when it is so."""
     begun = f" {ago(finding.since, info.now)}" if finding.since is not None else ""
-    return (f"{sentence(finding.message)}", f"The contract {finding.contract} began to say so{begun}.")
+    source = f"The contract {finding.contract} began to say so" if finding.contract else "It began to be so"
+    return (f"{sentence(finding.message)}", f"{source}{begun}.")

@@ -14,7 +14,7 @@ from weir.view.evidence import missing, new_name, old_name, overdue, prospect
 from weir.view.explanation import Explanation, Move
 from weir.view.model import RolloutInfo
 from weir.view.standing import evidence, first_up, forecast, open_gates, place, time_limit
-from weir.view.words import duration, sentence
+from weir.view.words import acting, ago, duration, sentence
 
 
 def held(info: RolloutInfo) -> Explanation:
@@ -146,10 +146,33 @@ def _wrong_shares(info: RolloutInfo) -> Explanation:
     return replace(found, evidence=(doubt, *found.evidence))
 
 
+def _limited(info: RolloutInfo) -> Explanation:
+    """Somebody limits the traffic, and the plan needs more."""
+    found, limit, new = _held(info), info.limit, new_name(info)
+    if limit is None:
+        return found
+    at = f" {ago(limit.since, info.now)}" if limit.since is not None else ""
+    why = f' ("{limit.reason}")' if limit.reason else ""
+    who = f"{limit.by or 'somebody'}{acting(limit.authority)}"
+    return replace(
+        found,
+        headline=f"{new} may have no more than {limit.weight} % of the requests: {who} limited it{at}{why}. "
+        f"{first_up(place(info))}.",
+        moves=(
+            moves.by_itself(f"Gates go on measuring: if {new} is proven bad, it is put back even now."),
+            moves.lift(info),
+            *((moves.promote(info),) if info.weight else ()),
+            moves.abort(info),
+        ),
+        takes="It does not move until somebody lifts the limit. Meanwhile nothing is too late.",
+    )
+
+
 _BY_REASON: dict[str, Callable[[RolloutInfo], Explanation]] = {
     "GateInsufficient": _gate_hold,
     "GateNoData": _gate_hold,
     "GateError": _gate_hold,
+    "CeilingSet": _limited,
     "StableUnhealthy": _stable_sick,
     "SampleRatioMismatch": _wrong_shares,
     **dict.fromkeys(REASONS, contract_held),

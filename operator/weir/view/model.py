@@ -21,7 +21,7 @@ from weir.view.parts import (
     Stage,
     Version,
 )
-from weir.view.people import Approval, Pause, Request, Wish
+from weir.view.people import Approval, Instead, Limit, Pause, Request, Wish
 from weir.view.read import Moment, Node, wire
 from weir.view.sections import budget, conditions, failed, gates, pause, ramp, requests, strategy, terms
 
@@ -35,6 +35,19 @@ OVERDUE = 60.0
 
 LEASE_OLD = 60.0
 """Seconds after which a Lease that is not renewed means that nobody leads; renewed every few, but clocks differ."""
+
+
+def unled_since(leases: Sequence[Mapping[str, Any]], now: float) -> Moment | None:
+    """When an operator last renewed one of its Leases, if that is too long ago; None also where none is known."""
+    renewed = [at for lease in leases if (at := Node(lease).time("spec", "renewTime")) is not None]
+    return max(renewed) if renewed and now - max(renewed) > LEASE_OLD else None
+
+
+def operator_silent(leases: Sequence[Mapping[str, Any]], now: float) -> bool | None:
+    """Whether no operator has renewed its Lease for too long; None where no Lease tells: it may not be read, say."""
+    if not any(Node(lease).time("spec", "renewTime") is not None for lease in leases):
+        return None
+    return unled_since(leases, now) is not None
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,8 @@ class RolloutInfo:
     pause: Pause | None = None
     force: Wish | None = None
     skip: Wish | None = None
+    limit: Limit | None = None
+    instead: Instead | None = None
     ending: Ending | None = None
     deadline: Moment | None = None
     ramp: Ramp | None = None
@@ -182,7 +197,9 @@ class _Reading:
         meta, status, spec = self.meta, self.status, self.rollout.at("spec")
         model, spec_problem = read_spec(spec)
         asked = requests(meta.text("name"), status, self.requests)
-        wanted, exists = self._wanted(spec.text("versionRef", "name"))
+        named = spec.text("versionRef", "name")
+        instead, limit = Instead.of(status.at("instead"), named), Limit.of(status.at("ceiling"))
+        wanted, exists = self._wanted(instead.version if instead is not None else named)
         asks = terms(spec, model)
         approvals = tuple(Approval.of(a) for a in status.items("approvals"))
         return RolloutInfo(
@@ -210,7 +227,7 @@ class _Reading:
             release_started_at=status.time("releaseStartedAt"),
             requested_by=status.text("requestedBy"),
             weight=status.count("weight") or 0,
-            stage=Stage.of(status.at("stage")),
+            stage=Stage.of(status.at("stage"), most=limit.weight if limit is not None else 100),
             ladder=ladder(model, status, approvals),
             gates=gates(status, asks),
             hold=Hold.of(status.at("hold")),
@@ -218,6 +235,8 @@ class _Reading:
             pause=pause(spec, status),
             force=Wish.of(status.at("force")),
             skip=Wish.of(status.at("skip")),
+            limit=limit,
+            instead=instead,
             ending=Ending.of(status.at("ending")),
             deadline=status.time("deadline"),
             ramp=ramp(spec, status),
@@ -233,7 +252,7 @@ class _Reading:
         )
 
     def _wanted(self, name: str) -> tuple[Version | None, bool | None]:
-        """The version that the spec names, and whether it exists where versions were read."""
+        """The version that should serve, and whether it exists where versions were read."""
         if not name:
             return None, None
         found = next((n for v in self.versions if (n := Node(v)).text("metadata", "name") == name), None)
@@ -263,10 +282,8 @@ class _Reading:
         due = status.time("deadline") if not paused else status.time("pause", "until")
         if due is not None and self.now - due > OVERDUE:
             return Silence("Deadline", due)
-        renewed = [at for lease in self.leases if (at := Node(lease).time("spec", "renewTime")) is not None]
-        if renewed and self.now - max(renewed) > LEASE_OLD:
-            return Silence("Lease", max(renewed))
-        return None
+        unled = unled_since(self.leases, self.now)
+        return Silence("Lease", unled) if unled is not None else None
 
     def _for_long(self, silence: Silence) -> Silence | None:
         """The silence, unless it has just begun."""

@@ -19,6 +19,27 @@ def by_itself(text: str) -> Move:
     return Move(text, by_itself=True)
 
 
+def lift(info: RolloutInfo) -> Move:
+    """Takes a limit of the traffic away."""
+    return Move(f"Lift the limit: {new_name(info)} gets what the plan gives it.", weir(info, "shift", "--to", "100"))
+
+
+def content(info: RolloutInfo) -> tuple[Move, ...]:
+    """Is content with what serves, where another version was asked for in its place."""
+    if info.instead is None or info.stable is None:
+        return ()
+    told = f"Be content with {info.stable.shown}: then nothing else is wanted any more."
+    return (Move(told, weir(info, "release", info.stable.name)),)
+
+
+def follow(info: RolloutInfo) -> tuple[Move, ...]:
+    """Writes down in the spec what was asked for in its place."""
+    if info.instead is None:
+        return ()
+    told = f"Name {info.instead.version} in spec.versionRef, so that it is written down. (In Git, if it is kept there.)"
+    return (Move(told, patch(info, f'{{"versionRef":{{"name":"{info.instead.version}"}}}}')),)
+
+
 def abort(info: RolloutInfo) -> Move:
     """Puts the candidate back."""
     new = new_name(info)

@@ -56,15 +56,15 @@ class Stage:
     evidence_from: Moment | None = None
 
     @staticmethod
-    def of(node: Node) -> Stage | None:
-        """From ``status.stage``; None where there is none."""
+    def of(node: Node, *, most: int = 100) -> Stage | None:
+        """From ``status.stage``, with the weight that somebody's limit leaves; None where there is none."""
         if not node.there:
             return None
         index = node.number("index")
         return Stage(
             name=node.text("name"),
             index=int(index) if index is not None else -1,
-            weight=node.count("weight") or 0,
+            weight=min(most, node.count("weight") or 0),
             started_at=node.time("startedAt"),
             accepted_at=node.time("acceptedAt"),
             evidence_from=node.time("evidenceFrom"),
@@ -192,7 +192,7 @@ class Gate:
 
     @staticmethod
     def of(node: Node, asks: GateTerms, *, span: float | None, traffic: tuple[Seen, ...], since: Moment | None) -> Gate:
-        """From an entry of ``status.gates``; ``since``: when evidence of the stage began."""
+        """From an entry of ``status.gates``; ``since``: when ``maxWait`` began to count, None while it does not."""
         due = Moment(since + asks.max_wait) if since is not None and asks.max_wait is not None else None
         return Gate(
             name=node.text("name"),
@@ -308,7 +308,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class DecisionLine:
-    """One decision. ``request``: the ActionRequest that caused it, if one did."""
+    """One decision. ``request``: the ActionRequest that caused it, ``authority``: what an agent did it under."""
 
     at: Moment | None
     phase: str
@@ -318,6 +318,7 @@ class DecisionLine:
     message: str
     actor: str
     request: str = ""
+    authority: str = ""
 
     @staticmethod
     def of(node: Node) -> DecisionLine:
@@ -331,6 +332,7 @@ class DecisionLine:
             message=node.text("message"),
             actor=node.text("actor"),
             request=node.text("request").partition("@")[0],
+            authority=node.text("authority"),
         )
 
 

@@ -58,13 +58,17 @@ class Approval:
 
 @dataclass(frozen=True)
 class Pause:
-    """Somebody paused the Rollout. ``in_spec``: by ``spec.paused``, which has no author."""
+    """Somebody paused the Rollout. ``in_spec``: by ``spec.paused``, which has no author.
+
+    ``authority``: what an agent did it under; empty for people.
+    """
 
     since: Moment | None = None
     until: Moment | None = None
     by: str = ""
     reason: str = ""
     in_spec: bool = False
+    authority: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,52 @@ class Wish:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """Somebody limits the candidate to ``weight`` percent of requests. ``authority``: an agent's; empty for people."""
+
+    weight: int
+    by: str
+    reason: str = ""
+    since: Moment | None = None
+    authority: str = ""
+
+    @staticmethod
+    def of(node: Node) -> Limit | None:
+        """From ``status.ceiling``; None where there is none."""
+        weight = node.count("weight")
+        if weight is None:
+            return None
+        return Limit(weight, node.text("by"), node.text("reason"), node.time("since"), node.text("authority"))
+
+
+@dataclass(frozen=True)
+class Instead:
+    """Somebody asked for the release of ``version`` in place of ``ref``, which the spec names.
+
+    ``authority``: what an agent did it under; empty for people.
+    """
+
+    version: str
+    ref: str
+    by: str
+    since: Moment | None = None
+    authority: str = ""
+
+    @staticmethod
+    def of(node: Node, named: str) -> Instead | None:
+        """From ``status.instead``; None where there is none, or the spec names another version by now."""
+        version, ref = node.text("version"), node.text("ref")
+        if not version or ref != named:
+            return None
+        return Instead(version, ref, node.text("by"), node.time("since"), node.text("authority"))
+
+
+@dataclass(frozen=True)
 class Request:
-    """An ActionRequest. ``phase`` is empty until the operator has seen it."""
+    """An ActionRequest. ``phase`` is empty until the operator has seen it.
+
+    ``authority``: what an agent acts under, its permit first; empty for people.
+    """
 
     name: str
     action: str
@@ -98,6 +146,7 @@ class Request:
     completed_at: Moment | None = None
     expires_at: Moment | None = None
     not_before: Moment | None = None
+    authority: str = ""
 
     @property
     def waiting(self) -> bool:
@@ -121,6 +170,7 @@ class Request:
             completed_at=node.time("status", "completedAt"),
             expires_at=Moment(begins + lasts) if begins is not None else None,
             not_before=not_before,
+            authority=f"permit {permit}" if (permit := node.text("spec", "permit")) else "",
         )
 
     @staticmethod
@@ -133,4 +183,5 @@ class Request:
             phase=node.text("phase"),
             message=node.text("message"),
             completed_at=node.time("at"),
+            authority=node.text("authority"),
         )

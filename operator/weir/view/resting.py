@@ -11,6 +11,7 @@ from weir.view.contracting import against_serving, serving_evidence, serving_mov
 from weir.view.explanation import Explanation, Move
 from weir.view.model import RolloutInfo
 from weir.view.parts import Release
+from weir.view.people import Pause
 from weir.view.running import why_ended
 from weir.view.words import ago, duration, sentence, when
 
@@ -24,16 +25,28 @@ def resting(info: RolloutInfo) -> Explanation:
     if info.hold is not None:
         return _held(info)
     if info.phase == "RolledBack":
-        return _failed(info)
+        return _held_back(info, _failed(info))
     if info.pause is not None and info.phase == "Paused":
         return _paused(info)
     if info.phase == "Promoted":
-        return _serving(info)
+        return _held_back(info, _serving(info))
     return Explanation(
         headline=f"{_wanted(info)} is to be released. {_serves(info)}",
         waiting_for=_message(info),
         moves=(moves.by_itself("The release begins by itself when nothing is in the way any more."),),
     )
+
+
+def _held_back(info: RolloutInfo, found: Explanation) -> Explanation:
+    """The explanation, with a pause that nothing waits for yet: it holds back what would be released next."""
+    if info.pause is None:
+        return found
+    note = f"{_pauser(info.pause)}, so nothing is released until somebody lets it go on."
+    return replace(found, waiting_for=(*found.waiting_for, note), moves=(*found.moves, *moves.resume(info)))
+
+
+def _pauser(pause: Pause) -> str:
+    return f"{pause.by} paused the Rollout" if pause.by else "spec.paused is true"
 
 
 def _message(info: RolloutInfo) -> tuple[str, ...]:
@@ -120,6 +133,7 @@ def _failed(info: RolloutInfo) -> Explanation:
             Move("See what happened, step by step.", weir(info, "history")),
             moves.release(info),
             moves.retry(info, wanted, proven=ended is not None and ended.reason == "GateFailed"),
+            *moves.content(info),
         ),
     )
 
@@ -163,14 +177,13 @@ def _who(info: RolloutInfo, last: Release | None) -> str:
 def _paused(info: RolloutInfo) -> Explanation:
     pause = info.pause
     assert pause is not None
-    who = f"{pause.by} paused the Rollout" if pause.by else "spec.paused is true"
     goes_on = (
         (moves.by_itself(f"The pause ends at {when(pause.until, info.now)}."),)
         if pause.until is not None and not pause.in_spec
         else ()
     )
     return Explanation(
-        headline=f"{_wanted(info)} is not being released: {who}. {_serves(info)}",
+        headline=f"{_wanted(info)} is not being released: {_pauser(pause)}. {_serves(info)}",
         waiting_for=("Somebody to let releases go on.",),
         moves=(*goes_on, *moves.resume(info)),
     )
@@ -206,6 +219,7 @@ def _serving(info: RolloutInfo) -> Explanation:
         evidence=tuple(told),
         moves=(
             *(serving_moves(info) if wrong is not None else ()),
+            *moves.follow(info),
             moves.release(info),
             *_back(info),
         ),

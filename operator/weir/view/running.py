@@ -15,7 +15,7 @@ from weir.view.explanation import Explanation, Move
 from weir.view.held import held
 from weir.view.model import RolloutInfo
 from weir.view.standing import current_rung, evidence, first_up, forecast, open_gates, place, time_left, time_limit
-from weir.view.words import ago, duration, sentence, things, when
+from weir.view.words import acting, ago, duration, sentence, things, when
 
 _NO_EVIDENCE = "nothing was measured yet: no request has been judged in this step"
 
@@ -103,7 +103,7 @@ def _restoring(info: RolloutInfo) -> Explanation:
 def _paused(info: RolloutInfo) -> Explanation:
     pause, new = info.pause, new_name(info)
     assert pause is not None
-    who = f"{pause.by} paused it" if pause.by else "spec.paused is true"
+    who = f"{pause.by}{acting(pause.authority)} paused it" if pause.by else "spec.paused is true"
     since = f" {ago(pause.since, info.now)}" if pause.since is not None else ""
     why = f' ("{pause.reason}")' if pause.reason else ""
     waiting = "somebody to let it go on" if pause.until is None or pause.in_spec else "the end of the pause"

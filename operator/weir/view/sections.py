@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from weir.api.rollout import RolloutSpec
@@ -53,7 +54,11 @@ def terms(spec: Node, model: RolloutSpec | None) -> dict[str, GateTerms]:
 
 def gates(status: Node, terms: Mapping[str, GateTerms]) -> tuple[Gate, ...]:
     """Gates of the running stage, with what they ask and what their evidence covers."""
-    since = status.time("stage", "evidenceFrom")
+    since, lifted = status.time("stage", "evidenceFrom"), status.time("liftedAt")
+    if since is not None and lifted is not None:
+        since = max(since, lifted)
+    if status.at("ceiling").there:
+        since = None  # while somebody limits the traffic no gate is late
     evidence = {e.text("gate"): e for e in status.items("evidence")}
     gates = []
     for node in status.items("gates"):
@@ -91,7 +96,8 @@ def pause(spec: Node, status: Node) -> Pause | None:
     node = status.at("pause")
     if node.there:
         by, reason = node.text("by"), node.text("reason")
-        return Pause(node.time("since"), node.time("until"), by, reason, in_spec=spec.flag("paused"))
+        in_spec, authority = spec.flag("paused"), node.text("authority")
+        return Pause(node.time("since"), node.time("until"), by, reason, in_spec=in_spec, authority=authority)
     return Pause(status.time("pausedAt"), in_spec=True) if spec.flag("paused") else None
 
 
@@ -155,6 +161,10 @@ def requests(rollout: str, status: Node, objects: Sequence[Mapping[str, Any]]) -
     for place, node in enumerate(mine):
         request = Request.of(node)
         uid = node.text("metadata", "uid") or str(place)
-        found[uid] = told[uid] if request.waiting and uid in told else request
+        # The status knows the result before the object does, and what gave an agent the right to it.
+        entry = told.get(uid)
+        if entry is not None:
+            request = entry if request.waiting else replace(request, authority=entry.authority or request.authority)
+        found[uid] = request
     found = {**{uid: request for uid, request in told.items() if uid not in found}, **found}
     return tuple(sorted(found.values(), key=lambda r: r.completed_at or r.created_at or 0.0, reverse=True))

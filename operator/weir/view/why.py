@@ -12,7 +12,7 @@ from weir.view.model import RolloutInfo
 from weir.view.people import Request
 from weir.view.resting import resting
 from weir.view.running import running
-from weir.view.words import ago, duration, sentence, when
+from weir.view.words import acting, ago, duration, sentence, when
 
 __all__ = ["Explanation", "Move", "explain"]
 
@@ -35,7 +35,7 @@ def explain(info: RolloutInfo) -> Explanation:
         found = running(info)
         if info.ending is None:
             found = replace(found, evidence=(*found.evidence, *ahead(info)), moves=(*found.moves, *ahead_moves(info)))
-    return replace(found, notes=(*_requests(info), *_skip(info), *contract_notes(info)))
+    return replace(found, notes=(*_requests(info), *_skip(info), *_limit(info), *_instead(info), *contract_notes(info)))
 
 
 def _silent(info: RolloutInfo) -> Explanation:
@@ -71,7 +71,7 @@ def _silent(info: RolloutInfo) -> Explanation:
 def _requests(info: RolloutInfo) -> tuple[str, ...]:
     """Requests that wait, and the last one if it was refused lately."""
     told = [
-        f"{request.by or 'Somebody'} asked for {request.action} ({request.name}), which waits for its moment: "
+        f"{_by(request)} asked for {request.action} ({request.name}), which waits for its moment: "
         f'"{request.message or "not looked at yet"}"{_not_before(info, request)}.'
         for request in info.pending_requests
     ]
@@ -79,10 +79,13 @@ def _requests(info: RolloutInfo) -> tuple[str, ...]:
     if last is not None and last.phase in ("Refused", "Expired") and _lately(info, last):
         verb = "was refused" if last.phase == "Refused" else "came too late"
         at = ago(last.completed_at or info.now, info.now)
-        told.insert(
-            0, f'{last.by or "Somebody"} asked for {last.action} ({last.name}); that {verb} {at}: "{last.message}".'
-        )
+        told.insert(0, f'{_by(last)} asked for {last.action} ({last.name}); that {verb} {at}: "{last.message}".')
     return tuple(told)
+
+
+def _by(request: Request) -> str:
+    """Who asks, and an agent under what."""
+    return f"{request.by or 'Somebody'}{acting(request.authority)}"
 
 
 def _not_before(info: RolloutInfo, request: Request) -> str:
@@ -99,3 +102,25 @@ def _skip(info: RolloutInfo) -> tuple[str, ...]:
     if skip is None or stage is None or skip.stage != stage.name:
         return ()
     return (f'{skip.by} asked to leave {skip.stage} without waiting for its time and gates ("{skip.reason}").',)
+
+
+def _limit(info: RolloutInfo) -> tuple[str, ...]:
+    """A limit of the traffic that is not why the release stands still."""
+    limit = info.limit
+    if limit is None or info.candidate is None or (info.hold is not None and info.hold.reason == "CeilingSet"):
+        return ()
+    why = f' ("{limit.reason}")' if limit.reason else ""
+    who = f"{limit.by or 'Somebody'}{acting(limit.authority)}"
+    return (f"{who} limited {info.candidate.shown} to {limit.weight} % of the requests{why}; it goes no further.",)
+
+
+def _instead(info: RolloutInfo) -> tuple[str, ...]:
+    """Another version is wanted than the one that the spec names."""
+    instead = info.instead
+    if instead is None:
+        return ()
+    at = f" {ago(instead.since, info.now)}" if instead.since is not None else ""
+    return (
+        f"{instead.by or 'Somebody'}{acting(instead.authority)} asked for {instead.version}{at}, in place of "
+        f"{instead.ref}, which spec.versionRef names. That holds until spec.versionRef changes.",
+    )

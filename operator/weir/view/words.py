@@ -89,6 +89,11 @@ def things(count: int, one: str, many: str = "") -> str:
     return f"{whole(count)} {one if count == 1 else many or one + 's'}"
 
 
+def acting(authority: str) -> str:
+    """What an agent acted under, to be put behind its name: `` (permit shift; approved by ada)``; empty for people."""
+    return f" ({authority})" if authority else ""
+
+
 def sentence(text: str) -> str:
     """The text as a sentence: a capital letter first, a full stop last."""
     text = text.strip()

@@ -20,8 +20,13 @@ CHANGED = [bad for bad in RULES if bad.update]
 """Rules about changes compare with what is stored, and nothing is stored here: the object by itself is good."""
 
 
+ONE_NAME = {"AgentPolicy": "agents", "ClusterAgentPolicy": "agents"}
+"""Kinds that have only one name."""
+
+
 def errors_of(kind: str, spec: dict[str, Any], name: str | None = None) -> list[Finding]:
-    manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name or "digits"}, "spec": spec}
+    named = {"name": name or ONE_NAME.get(kind, "digits")}
+    manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": named, "spec": spec}
     findings = lint([Source("f.yaml", yaml.safe_dump(manifest))]).findings
     return [finding for finding in findings if finding.severity is Severity.ERROR]
 

@@ -58,8 +58,8 @@ def test_given_a_folder_when_linted_then_every_manifest_of_ours_below_is_read(fo
     assert result.stdout.splitlines() == [
         f"{where}:4:1: error: ActionRequest/abort-digits- spec.reason: Required value (set `reason`) [required]",
         f'{where}:5:11: error: ActionRequest/abort-digits- spec.action: Unsupported value: "Abrot": supported values: '
-        '"Promote", "Abort", "Retry", "Pause", "Resume", "Skip", "Approve", "Rollback", "Drill" (did you mean Abort?) '
-        "[value]",
+        '"Release", "Promote", "Abort", "Retry", "Pause", "Resume", "Skip", "ShiftTraffic", "Rollback", "Drill", '
+        '"Retrain", "Reallocate", "Approve", "Deny", "Override", "Withdraw" (did you mean Abort?) [value]',
         f"{where}:7:3: error: ActionRequest/abort-digits- spec.raison: unknown field `raison` (did you mean `reason`?) "
         "[unknown-field]",
         "2 objects in 2 files: 3 errors, 0 warnings",

@@ -187,13 +187,6 @@ def test_given_an_image_when_its_content_can_change_then_it_is_told(image: str, 
             ("DataContract", o.CONTRACT),
             "orders",
         ),
-        (
-            "AgentPolicy",
-            {**o.POLICY, "selector": {"names": ["digits"]}},
-            "spec.selector.names[0]",
-            ("Rollout", CANARY),
-            "digits",
-        ),
     ],
 )
 def test_given_a_reference_when_only_others_of_that_kind_are_there_then_it_is_told(

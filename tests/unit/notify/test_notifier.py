@@ -23,7 +23,7 @@ from weir.api.base import Condition
 from weir.api.rolloutstatus import Outcome, RolloutStatus
 from weir.controller.settings import Settings
 from weir.notify import ledger as ledger_module
-from weir.notify.alerts import Kind
+from weir.notify.alerts import Kind, Severity, Subject
 from weir.notify.config import ConfigError, Target
 from weir.notify.ledger import REACH, Ledger, Told
 from weir.notify.metrics import NotifyMetrics
@@ -463,3 +463,28 @@ async def test_given_no_folder_then_nothing_runs(world: World) -> None:
 def test_given_the_charts_variable_then_the_operator_looks_there() -> None:
     assert Settings.from_environment({"WEIR_NOTIFICATIONS": "/etc/weir/n"}).notifications == Path("/etc/weir/n")
     assert Settings.from_environment({}).notifications is None
+
+
+async def test_given_alerts_of_a_policy_about_several_rollouts_then_one_that_is_over_is_taken_back_alone(
+    world: World,
+) -> None:
+    world.senders["chat"] = Recorder(*(Undelivered("no connection") for _ in range(3)))
+    policy = Subject("team", "agents", "policy-uid")
+    await world.pass_time(1)
+    async with world.process() as notifier:
+        await world.ready(notifier)
+        at = world.clock.now().timestamp() + 1  # the destination is known since just before
+        one, other = (
+            alert(
+                number,
+                subject=Subject("team", name, "policy-uid"),
+                kind=Kind.AWAITING_APPROVAL,
+                severity=Severity.WARNING,
+                at=at,
+            )
+            for number, name in ((1, "digits"), (2, "letters"))
+        )
+        notifier.tell(policy, lambda _: [one, other])
+        notifier.tell(policy, lambda _: [other])
+        await world.pass_time(20)
+    assert [a.id for m in world.senders["chat"].sent for a in m.alerts] == [other.id]

@@ -160,6 +160,22 @@ async def test_given_a_webhook_then_it_gets_a_cloudevent_that_any_reader_underst
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "type_", "source"),
+    [
+        (Kind.STALLED, "dev.weir.rollout.stalled", "/namespaces/team/rollouts/demo"),
+        (Kind.AWAITING_APPROVAL, "dev.weir.release.awaitingapproval", "/namespaces/team/rollouts/demo"),
+        (Kind.AGENT_ACTS, "dev.weir.agents.agentacts", "/namespaces/team/rollouts/demo"),
+        (Kind.AGENTS_STOPPED, "dev.weir.agents.agentsstopped", "/namespaces/team/agentpolicies/demo"),
+    ],
+)
+async def test_given_what_is_no_end_of_a_release_then_the_event_says_what_it_is_about(
+    receiver: Receiver, session: aiohttp.ClientSession, kind: Kind, type_: str, source: str
+) -> None:
+    await WebhookSender(hook(receiver), session, "").send(one(kind=kind))
+    assert (receiver.body()["type"], receiver.body()["source"]) == (type_, source)
+
+
 async def test_given_several_alerts_then_the_event_holds_all_of_them(
     receiver: Receiver, session: aiohttp.ClientSession
 ) -> None:

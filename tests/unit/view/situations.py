@@ -17,9 +17,11 @@ import yaml
 from tests.unit.view import contracted as told
 from tests.unit.view.world import World, canary, make_spec
 from weir.api.base import format_time
-from weir.release.observation import Problem, Share
+from weir.release.observation import Permission, Problem, Share
 
 FOLDER = Path(__file__).parent / "situations"
+
+AGENT = "system:serviceaccount:team-a:drift-agent"
 
 SITUATIONS: dict[str, Callable[[], dict[str, Any]]] = {}
 """Name → how to get there; gives ``now``, ``rollout``, ``requests``, ``records``, ``versions``."""
@@ -430,6 +432,62 @@ def restored_after_failure() -> World:
     world.until(lambda: len(world.status.history) > 2).wait(60)
     world.ask("Rollback", requester="erin", reason="v2 is wrong as well")
     return world.wait(300)
+
+
+@situation
+def limited() -> World:
+    """A person limited the traffic in the middle; the plan needs more."""
+    world = World(rate=60).serve().reach("Traffic(50)").wait(60)
+    world.ask("ShiftTraffic", requester="alice", reason="support sees odd answers", weight=10)
+    return world.wait(600)
+
+
+@situation
+def limited_by_agent() -> World:
+    """An agent limited the traffic, above what the release has by now."""
+    world = World(rate=60).serve().reach("Traffic(10)").wait(30)
+    world.ask(
+        "ShiftTraffic",
+        requester=AGENT,
+        reason="p99 of the canary rises",
+        weight=25,
+        permit="shift-down",
+        standing=Permission("Granted", "approved by bob"),
+    )
+    return world.wait(30)
+
+
+@situation
+def agent_waits() -> World:
+    """An agent asks for a promotion that people must agree to."""
+    world = World(rate=60).serve().reach("Traffic(10)").wait(30)
+    told = Permission("Waiting", "needs the consent of 1 more person with the right approve on this Rollout")
+    world.ask("Promote", requester=AGENT, reason="the canary is good", permit="promote", standing=told)
+    return world.wait(30)
+
+
+@situation
+def serving_instead() -> World:
+    """A version that an agent asked for serves in place of the one that the spec names."""
+    world = World(rate=60).serve()
+    granted = Permission("Granted", "approved by alice")
+    world.ask(
+        "Release",
+        requester=AGENT,
+        reason="retrained after drift",
+        version="digits-v2",
+        permit="release",
+        standing=granted,
+    )
+    return world.until(lambda: len(world.status.history) > 1).wait(120)
+
+
+@situation
+def failed_instead() -> World:
+    """A version that somebody asked for in place of the spec's was proven worse."""
+    world = World(rate=60, shares={"digits-v2": 0.055}).serve()
+    world.ask("Release", requester="alice", reason="try the new weights", version="digits-v2")
+    return world.until(lambda: len(world.status.history) > 1).wait(300)
 
 
 @situation

@@ -15,7 +15,7 @@ from tests.unit.view.situations import SITUATIONS, recorded
 from weir.api.base import format_time, parse_time
 from weir.cli.show import history, status, table, why
 from weir.view.brief import waits_for
-from weir.view.model import RolloutInfo
+from weir.view.model import LEASE_OLD, RolloutInfo, operator_silent
 from weir.view.read import Moment, Node
 from weir.view.why import explain
 
@@ -194,3 +194,19 @@ def test_given_a_time_then_data_shows_it_as_the_api_does() -> None:
     assert data["pause"]["until"] == "2027-01-15T11:01:11.000Z"
     assert data["stable"]["label"] == "v1"
     assert "hold" not in data
+
+
+@pytest.mark.parametrize(
+    ("leases", "silent"),
+    [
+        ([], None),
+        ([{"spec": {}}], None),
+        ([{"spec": {"renewTime": format_time(1000.0)}}], False),
+        ([{"spec": {"renewTime": format_time(1000.0 - LEASE_OLD - 1)}}], True),
+        ([{"spec": {"renewTime": format_time(at)}} for at in (1000.0 - LEASE_OLD - 1, 1000.0)], False),
+    ],
+)
+def test_given_leases_then_an_operator_is_silent_or_not_and_without_any_that_is_not_known(
+    leases: list[dict[str, Any]], silent: bool | None
+) -> None:
+    assert operator_silent(leases, 1000.0) is silent

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 
 from tests.unit.view.rendering import info_of, printed
-from tests.unit.view.situations import SITUATIONS, recorded
+from tests.unit.view.situations import AGENT, SITUATIONS, recorded
+from weir.cli.decisions import table as decisions
 from weir.cli.show import history, status, table
 from weir.view.words import duration, percent, rough, sentence, span, when
 
@@ -54,6 +55,15 @@ def test_given_a_drill_that_is_over_then_the_history_tells_how_long_it_took() ->
     objects["records"] = []
     text = printed(history(info_of(objects)))
     assert "2.5 s from the decision until the gateway had taken weight 0" in text
+
+
+def test_given_an_agent_that_acted_then_the_history_tells_under_what_and_its_long_name_hides_nothing() -> None:
+    info = info_of(recorded("serving-instead"))
+    told = f"requested by {AGENT} (permit release; approved by alice)"
+    assert told in printed(history(info))
+    text = printed(decisions(info.history[0].decisions), 100)
+    assert "permit release; approved by alice" in " ".join(text.split())
+    assert all(column in text.splitlines()[0] for column in ("WEIGHT", "REASON", "MESSAGE"))
 
 
 def test_given_no_release_yet_then_the_history_says_so() -> None:

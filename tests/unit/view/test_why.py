@@ -245,3 +245,23 @@ def test_given_an_approval_that_comes_later_then_a_skip_says_so_and_it_can_be_gi
     assert skip.text.endswith("Approvals are still needed.")
     assert any("It is not given yet (0 of 1, from group sre). People may give it now." in t for t in found.evidence)
     assert found.moves[-1].command == 'kubectl weir approve digits -n team-a -m "REASON"'
+
+
+@pytest.mark.parametrize("situation", ["promoted", "rolled back"])
+def test_given_a_pause_while_no_release_runs_then_it_is_said_with_the_way_out(situation: str) -> None:
+    world = World(rate=60).serve()
+    if situation == "rolled back":
+        world.reach("Traffic(10)").ask("Abort", requester="bob", reason="wrong answers")
+        world.wait(200)
+    world.ask("Pause", requester="alice", reason="a look first")
+    world.wait(20)
+    assert world.status.candidate is None
+    told = explain(look(world))
+    assert "alice paused the Rollout, so nothing is released until somebody lets it go on." in told.waiting_for
+    assert any("resume" in (move.command or "") for move in told.moves)
+    assert ("(paused)" in waits_for(look(world))) is (situation == "rolled back")
+    if situation == "rolled back":
+        uid = world.ask("Retry", requester="bob", reason="again")
+        world.wait(20)
+        done = next(entry for entry in world.status.handled_requests if entry.uid == uid)
+        assert done.message == "v2 will be released again once the pause is over"
