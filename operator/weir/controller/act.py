@@ -21,6 +21,7 @@ from weir.runtime.client import KubeClient
 from weir.runtime.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound
 from weir.runtime.resources import (
     ACTION_REQUESTS,
+    AGENT_POLICIES,
     DATA_CONTRACTS,
     DEPLOYMENTS,
     HTTP_ROUTES,
@@ -54,6 +55,9 @@ _REFUSED_SECONDS = 60.0
 
 SOON = 0.05
 """Seconds after which a look is repeated that came too early for the watches."""
+
+MOST_WAITING = 20
+"""Requests that are told in one turn that they wait: a flood of them must not hold up a person's next one."""
 
 
 class NotYet(Exception):
@@ -107,8 +111,8 @@ class Actor:
     async def status(self, obj: KubeObject, status: Mapping[str, object], resource: Resource = ROLLOUTS) -> KubeObject:
         """Writes a status as a whole; Conflict when the object changed since ``obj`` was read."""
         meta = obj["metadata"]
-        guarded = {"name": meta["name"], "namespace": meta["namespace"]}
-        if resource in (ROLLOUTS, ACTION_REQUESTS, DATA_CONTRACTS):
+        guarded = {part: meta[part] for part in ("name", "namespace") if meta.get(part)}
+        if resource in (ROLLOUTS, ACTION_REQUESTS, DATA_CONTRACTS, AGENT_POLICIES):
             guarded |= {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         body = {"metadata": guarded, "status": status}
         answer = await self._client.apply(resource, body, field_manager=STATUS_MANAGER, subresource="status")
@@ -267,14 +271,18 @@ class Actor:
     async def results(self, view: RolloutView, desired: Desired) -> None:
         """Writes the results of ActionRequests; one that is gone needs none.
 
-        The echo of each write wakes the Rollout, so what could not be written now is seen to then.
+        Final ones come first. The echo of each write wakes the Rollout, so what was not written now is seen to then.
         """
-        for result in desired.results:
+        waiting = 0
+        for result in sorted(desired.results, key=lambda result: result.handled is None):
             key = ObjectKey(ACTION_REQUESTS, view.namespace, result.name)
             request = self._cache.get(*key)
             if request is None or request["metadata"]["uid"] != result.uid or self._guard.is_stale(key):
                 continue
             if (status := _request_status(result)) != (request.get("status") or {}):
+                waiting += result.handled is None
+                if waiting > MOST_WAITING:
+                    break
                 with suppress(NotFound, Conflict):
                     await self.status(request, status, ACTION_REQUESTS)
 
@@ -283,7 +291,7 @@ def _request_status(result: RequestResult) -> dict[str, object]:
     """Status of an ActionRequest: a function of what the Rollout remembers, so that it is written once."""
     entry = result.handled
     if entry is None:
-        return ActionRequestStatus(phase="Pending", message=result.message).to_dict()
+        return ActionRequestStatus(phase="Pending", message=result.message, digest=result.digest).to_dict()
     return ActionRequestStatus(
         phase=entry.phase,
         message=entry.message,

@@ -1,9 +1,9 @@
-"""ActionRequests that no Rollout answers: those without one, those nobody can read, and those long finished."""
+"""ActionRequests that nobody else answers: those without a Rollout, those nobody can read, and those long finished."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -11,16 +11,18 @@ from typing import Literal, get_args
 from pydantic import ValidationError
 
 from weir.api.action import Action
-from weir.api.actionrequest import ActionRequestSpec, ActionRequestStatus, action_digest
+from weir.api.actionrequest import ActionRequestSpec, ActionRequestStatus, Made, action_digest
+from weir.api.agentpolicy import POLICY_NAME
 from weir.api.base import parse_time, seconds
 from weir.controller.act import SOON, Actor
+from weir.controller.agentstanding import NO_POLICY, answered_by_policy, in_force
 from weir.controller.declarations import first_error
 from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import GRACE, answered_by, finished
 from weir.runtime.cache import Cache, StaleGuard
 from weir.runtime.client import KubeClient
 from weir.runtime.errors import Conflict, NotFound
-from weir.runtime.resources import ACTION_REQUESTS, ROLLOUTS, KubeObject, ObjectKey, Resource
+from weir.runtime.resources import ACTION_REQUESTS, AGENT_POLICIES, ROLLOUTS, KubeObject, ObjectKey, Resource
 from weir.runtime.telemetry import ReconcileScope
 
 _LAG = 5.0
@@ -36,19 +38,25 @@ class Fate:
     again: float | None = None
 
 
-def fate(request: KubeObject, rollout: KubeObject | None, now: float, keep_for: float) -> Fate:
+def fate(
+    request: KubeObject, rollout: KubeObject | None, now: float, keep_for: float, policy: KubeObject | None = None
+) -> Fate:
     """What becomes of a request now. ``now`` in seconds since the epoch.
 
-    ``rollout`` has the name that the request gives; finished ones are kept for ``keep_for`` seconds, 0 is for ever.
+    ``rollout`` has the name that the request gives, ``policy`` is the AgentPolicy of its namespace; finished ones are
+    kept for ``keep_for`` seconds (0 is for ever), and at least as long as their names count for a budget.
     """
     created = parse_time(request["metadata"]["creationTimestamp"])
     if finished(request):
         ended = (request.get("status") or {}).get("completedAt")
-        return _until(parse_time(ended) if ended else created, keep_for, now) if keep_for else Fate()
+        since = parse_time(ended) if ended else created
+        return _until(max(since + keep_for, created + _counts_for(request, policy)), now) if keep_for else Fate()
     try:
         spec = ActionRequestSpec.model_validate(request["spec"])
     except ValidationError as error:
         return _ended("Refused", first_error(error), "", now)
+    if answered_by_policy(request):
+        return Fate() if in_force(policy) else _abandoned(request, action_digest(spec), now)
     if answered_by(rollout, request):
         return Fate()
     expires = max(created, spec.not_before or created) + seconds(spec.expires_after)
@@ -64,14 +72,42 @@ def fate(request: KubeObject, rollout: KubeObject | None, now: float, keep_for: 
     return _ended("Refused", told, action_digest(spec), now)
 
 
-def _until(since: float, length: float, now: float) -> Fate:
-    due = since + length
+def _counts_for(request: KubeObject, policy: KubeObject | None) -> float:
+    """Seconds from its creation for which the name of an agent's request keeps another from taking its slot."""
+    named = request["spec"].get("permit")
+    if named is None or policy is None:
+        return 0.0
+    spec = policy["spec"]
+    permits = [*(spec.get("permits") or ()), *((spec.get("trial") or {}).get("permits") or ())]
+    budgets = [permit.get("budget") for permit in permits if permit.get("name") == named]
+    return max((seconds(budget.get("window", "1h")) for budget in budgets if budget), default=0.0)
+
+
+def _until(due: float, now: float) -> Fate:
     return Fate(delete=True) if now >= due else Fate(again=due - now)
 
 
-def _ended(phase: Literal["Refused", "Expired"], message: str, digest: str, now: float) -> Fate:
-    told = message[:1024]
-    return Fate(status=ActionRequestStatus(phase=phase, message=told, completed_at=round(now, 3), digest=digest))
+def _abandoned(request: KubeObject, digest: str, now: float) -> Fate:
+    """There is no policy that would answer; what a template made stays, and the request says what that is."""
+    status = request.get("status") or {}
+    if status.get("phase") != "Running":
+        return _ended("Refused", NO_POLICY, digest, now)
+    created = [Made.model_validate(made) for made in status.get("created") or ()]
+    what = f"{created[0].kind} {created[0].name}" if created else "what it made"
+    return _ended("Failed", f"the AgentPolicy is gone; {what} goes on, and nobody follows it", digest, now, created)
+
+
+def _ended(
+    phase: Literal["Refused", "Expired", "Failed"], message: str, digest: str, now: float, created: Sequence[Made] = ()
+) -> Fate:
+    ended = ActionRequestStatus(
+        phase=phase,
+        message=message[:1024],
+        completed_at=round(now, 3),
+        digest=digest,
+        created=list(created) or None,
+    )
+    return Fate(status=ended)
 
 
 class RequestReconciler:
@@ -107,10 +143,12 @@ class RequestReconciler:
             return None
         if self._guard.is_stale(key):
             return SOON
-        if request["metadata"].get("deletionTimestamp") or ROLLOUTS in self._missing():
+        if request["metadata"].get("deletionTimestamp") or {ROLLOUTS, AGENT_POLICIES} & self._missing():
             return None
         name = str((request["spec"].get("rolloutRef") or {}).get("name") or "")
-        found = fate(request, self._cache.get(ROLLOUTS, key.namespace, name), self._wall(), self._keep_for)
+        rollout = self._cache.get(ROLLOUTS, key.namespace, name)
+        policy = self._cache.get(AGENT_POLICIES, key.namespace, POLICY_NAME)
+        found = fate(request, rollout, self._wall(), self._keep_for, policy)
         if found.status is not None:
             with suppress(NotFound):
                 await self._actor.status(request, found.status.to_dict(), ACTION_REQUESTS)

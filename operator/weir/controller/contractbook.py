@@ -89,7 +89,7 @@ def needed(rollout: KubeObject) -> frozenset[str]:
     """Names of the ModelVersions that a Rollout asks for, serves, releases or keeps."""
     status = rollout.get("status") or {}
     names = {rollout["spec"]["versionRef"]["name"]}
-    names |= {status[arm]["version"] for arm in ("stable", "candidate") if status.get(arm)}
+    names |= {status[arm]["version"] for arm in ("stable", "candidate", "instead") if status.get(arm)}
     return frozenset(names | {kept["version"] for kept in status.get("retained") or []})
 
 

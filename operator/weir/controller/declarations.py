@@ -1,4 +1,4 @@
-"""ModelVersion and AgentPolicy: kinds that only get a status from us."""
+"""ModelVersion: a kind that only gets a status from us; and how conditions are made."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from weir.api.agentpolicy import AgentPolicySpec
-from weir.api.assessment import Assessment, assess_agent_policy
+from weir.api.assessment import Assessment
 from weir.api.base import Condition, with_conditions
 from weir.api.modelversion import ContractInUse, ModelVersionSpec, ModelVersionStatus, version_digest
 
@@ -21,7 +20,7 @@ def in_use(name: str, rollouts: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     for rollout in rollouts:
         status = rollout.get("status") or {}
         named = [rollout["spec"]["versionRef"]["name"]]
-        named += [status[arm]["version"] for arm in ("stable", "candidate") if status.get(arm)]
+        named += [status[part]["version"] for part in ("stable", "candidate", "instead") if status.get(part)]
         named += [r["version"] for r in status.get("retained") or []]
         if name in named:
             users.append(rollout["metadata"]["name"])
@@ -90,18 +89,6 @@ def support_changes_in(obj: dict[str, Any], now: float) -> float | None:
         return None
     ends = (support.deprecated_after, support.retired_after) if support is not None else ()
     return min((end - now for end in ends if end is not None and end > now), default=None)
-
-
-def assessed_status(obj: dict[str, Any], now: float) -> dict[str, Any]:
-    """Status of an AgentPolicy: whether it is accepted, and what is not enforced yet."""
-    generation = obj["metadata"].get("generation", 1)
-    old = [Condition.model_validate(c) for c in (obj.get("status") or {}).get("conditions") or []]
-    try:
-        found = assess_agent_policy(AgentPolicySpec.model_validate(obj["spec"]))
-    except ValidationError as error:
-        found = [Assessment("Accepted", "False", "InvalidSpec", first_error(error))]
-    made = conditions(old, found, generation, now)
-    return {"observedGeneration": generation, "conditions": [c.to_dict() for c in made]}
 
 
 def first_error(error: ValidationError) -> str:

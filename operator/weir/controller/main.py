@@ -13,12 +13,14 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from weir import __version__
+from weir.api.agentpolicy import PAUSED_LABEL
 from weir.controller.act import SOON, Actor
 from weir.controller.actions import RequestReconciler
+from weir.controller.agentcontrol import AgentControl
 from weir.controller.bindings import bind, expiries, fits
 from weir.controller.contractbook import ContractBook
 from weir.controller.contractcontrol import ContractControl
-from weir.controller.declarations import assessed_status, in_use, modelversion_status, serves, support_changes_in
+from weir.controller.declarations import in_use, modelversion_status, serves, support_changes_in
 from weir.controller.guardrails import AdmissionProbe
 from weir.controller.metrics import ReleaseMetrics
 from weir.controller.observe import Observer
@@ -43,6 +45,7 @@ from weir.runtime.reconciler import Controller
 from weir.runtime.resources import (
     ACTION_REQUESTS,
     AGENT_POLICIES,
+    CLUSTER_AGENT_POLICIES,
     CONTRACT_CHECKS,
     CONTROLLER_REVISIONS,
     DATA_CONTRACTS,
@@ -53,6 +56,7 @@ from weir.runtime.resources import (
     HTTP_ROUTES,
     JOBS,
     MODEL_VERSIONS,
+    NAMESPACES,
     OPERATOR_LEASE,
     PODS,
     ROLLOUT_RECORDS,
@@ -80,6 +84,9 @@ WATCHED = (
     Watched(CONTROLLER_REVISIONS, LABEL_CONTRACT),
     Watched(JOBS, LABEL_CONTRACT),
     Watched(AGENT_POLICIES),
+    Watched(CLUSTER_AGENT_POLICIES),
+    # Only those whose agents are stopped.
+    Watched(NAMESPACES, PAUSED_LABEL),
     Watched(DEPLOYMENTS, LABEL_ROLLOUT),
     Watched(PODS, LABEL_ROLLOUT),
     Watched(SERVICES),
@@ -89,6 +96,9 @@ WATCHED = (
     Watched(GATEWAYS, everywhere=True),
     Watched(GATEWAY_CLASSES),
 )
+
+_RETRY = 5.0
+"""Seconds after which the API server is asked again to confirm what is granted."""
 
 _GRACE = 10.0
 """Seconds that running reconciles get at the end."""
@@ -129,21 +139,21 @@ class Process:
         reads = EvidenceMetrics(metrics.registry)
         self.collector = Collector(SystemClock(), on_change=self._evidence, metrics=reads)
         self.budgets = BudgetReader(SystemClock(), on_change=self._evidence, metrics=reads)
-        observer = Observer(self.cache, time.time, lambda: self.source.missing)
-        self._actor = Actor(client, self.cache, self.guard, observer, settings.image)
+        self._observer = Observer(self.cache, time.time, lambda: self.source.missing, self.guard.is_stale)
+        self._actor = Actor(client, self.cache, self.guard, self._observer, settings.image)
         self.book = ContractBook(client, self.cache, self.guard, time.time)
         released = ReleaseMetrics(metrics.registry)
         self.notifier = Notifier(
             settings.notifications,
             LedgerStore(client, settings.lease_namespace),
             session,
-            resync=self._all_rollouts,
+            resync=self._all_told,
             metrics=NotifyMetrics(metrics.registry),
         )
-        rollouts = RolloutReconciler(
+        self._rollouts = RolloutReconciler(
             cache=self.cache,
             guard=self.guard,
-            observer=observer,
+            observer=self._observer,
             actor=self._actor,
             collector=self.collector,
             budgets=self.budgets,
@@ -160,11 +170,23 @@ class Process:
             cache=self.cache,
             guard=self.guard,
             actor=self._actor,
-            observer=observer,
+            observer=self._observer,
             book=self.book,
             settings=settings,
             metrics=metrics,
             reads=reads,
+            add=self.add,
+        )
+        self.agents = AgentControl(
+            client=client,
+            cache=self.cache,
+            guard=self.guard,
+            actor=self._actor,
+            book=self.book,
+            notifier=self.notifier,
+            settings=settings,
+            metrics=metrics,
+            missing=lambda: self.source.missing,
             add=self.add,
         )
         requests = RequestReconciler(
@@ -177,12 +199,13 @@ class Process:
             keep_for=settings.keep_requests,
         )
         self.controllers: dict[Resource, Controller] = {
-            ROLLOUTS: self._controller("rollout", rollouts),
+            ROLLOUTS: self._controller("rollout", self._reconcile_rollout),
             ACTION_REQUESTS: self._controller("actionrequest", requests),
             MODEL_VERSIONS: self._controller("modelversion", self._reconcile_version),
             DATA_CONTRACTS: self._controller("datacontract", self._contracts.contract),
             CONTRACT_CHECKS: self._controller("contractcheck", self._contracts.check),
-            AGENT_POLICIES: self._controller("agentpolicy", self._reconcile_declaration),
+            AGENT_POLICIES: self._controller("agentpolicy", self.agents.policy),
+            CLUSTER_AGENT_POLICIES: self._controller("clusteragentpolicy", self.agents.cluster),
         }
         self._leading = False
 
@@ -203,15 +226,22 @@ class Process:
     def _evidence(self, place: RolloutKey) -> None:
         self.add(ObjectKey(ROLLOUTS, *place))
 
-    def _all_rollouts(self) -> None:
-        for key in self.cache.keys(ROLLOUTS):
-            self.add(key)
+    def _all_told(self) -> None:
+        """Everything that people are told of is looked at again."""
+        for resource in (ROLLOUTS, AGENT_POLICIES):
+            for key in self.cache.keys(resource):
+                self.add(key)
 
     def _vouched(self, namespace: str) -> None:
         """The API server's answer about requesters in a namespace has changed."""
         for rollout in self.cache.select(ROLLOUTS, namespace):
             if rollout["spec"].get("approvals"):
                 self.add(key_of(ROLLOUTS, rollout))
+
+    async def _reconcile_rollout(self, key: ObjectKey, scope: ReconcileScope) -> float | None:
+        confirmed = await self._observer.confirm(self._client, key)
+        again = await self._rollouts(key, scope)
+        return again if confirmed else min(_RETRY, again if again is not None else _RETRY)
 
     async def _reconcile_version(self, key: ObjectKey, _scope: ReconcileScope) -> float | None:
         obj = self.cache.get(MODEL_VERSIONS, key.namespace, key.name)
@@ -229,12 +259,6 @@ class Process:
             return again
         ends = [support_changes_in(obj, now), *(at - now for at in expiries(obj, self.book, now))]
         return min((end for end in ends if end is not None), default=None)
-
-    async def _reconcile_declaration(self, key: ObjectKey, _scope: ReconcileScope) -> float | None:
-        obj = self.cache.get(key.resource, key.namespace, key.name)
-        if obj is None:
-            return None
-        return await self._write_status(key, obj, assessed_status(obj, time.time()))
 
     async def _write_status(self, key: ObjectKey, obj: KubeObject, status: dict[str, object]) -> float | None:
         if self.guard.is_stale(key):
@@ -303,6 +327,7 @@ async def serve(settings: Settings) -> int:
                 ("lease", process.elector.run()),
                 ("evidence", process.collector.run()),
                 ("budgets", process.budgets.run()),
+                ("guardrails", process.agents.run()),
             )
         ]
         starting = asyncio.create_task(_start(process), name="start")

@@ -1,34 +1,47 @@
-"""Observation: everything a decision may look at, gathered from the watch cache, without a request."""
+"""Observation: everything a decision may look at, gathered from the watch cache; only grants are asked for anew."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from pydantic import ValidationError
 
+from weir.api.action import SAFE_ACTIONS, TemplateAction
 from weir.api.actionrequest import ActionRequestSpec
+from weir.api.agentpolicy import POLICY_NAME
 from weir.api.approval import AUTHOR, CHANGED_BY
 from weir.api.base import parse_time
 from weir.api.modelversion import ModelVersionSpec
 from weir.api.rollout import RolloutSpec
 from weir.api.rolloutstatus import RolloutStatus, VersionStatus
+from weir.controller.agentstanding import NOT_YET, answered_by_policy, permission, switched_off
 from weir.evidence.pods import ArmPods, Pod
-from weir.release.observation import Pool, Problem, Request, RolloutView, Target
+from weir.release.instead import wanted
+from weir.release.observation import Permission, Pool, Problem, Request, RolloutView, Target
 from weir.runtime.cache import Cache
+from weir.runtime.client import KubeClient
+from weir.runtime.errors import ApiError
 from weir.runtime.resources import (
     ACTION_REQUESTS,
+    AGENT_POLICIES,
+    CLUSTER_AGENT_POLICIES,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     GATEWAY_CLASSES,
     GATEWAYS,
     HTTP_ROUTES,
     MODEL_VERSIONS,
+    NAMESPACES,
     PODS,
     ROLLOUT_RECORDS,
     ROLLOUTS,
     SERVICES,
     KubeObject,
+    ObjectKey,
     Resource,
 )
 from weir.traffic.adapter import Backend, Seen
@@ -39,8 +52,17 @@ from weir.workload.identity import label_value, target
 from weir.workload.manifests import LABEL_POOL, LABEL_ROLLOUT
 from weir.workload.warmup import PodAddress
 
+_log = logging.getLogger(__name__)
+
 GRACE = 30.0
 """Seconds that a request waits for its Rollout to be created, so that both can be applied together."""
+
+
+_CONFIRM = 2.0
+"""Seconds within which the API server must confirm a grant: what leads back to safety waits behind it."""
+
+_UNTOLD = 3.0
+"""Seconds within which the AgentPolicy usually has looked at a request: until then nobody is told that it has not."""
 
 
 def answered_by(rollout: KubeObject | None, request: KubeObject) -> bool:
@@ -61,7 +83,7 @@ def _created(obj: KubeObject) -> float:
 def finished(request: KubeObject) -> bool:
     """Whether it has its final result."""
     phase: str = (request.get("status") or {}).get("phase", "Pending")
-    return phase != "Pending"
+    return phase not in ("Pending", "Running")
 
 
 def view_of(obj: KubeObject) -> RolloutView:
@@ -92,6 +114,7 @@ class Versions:
     """The ModelVersions a Rollout has to do with, as far as they exist, by name; and the one it should release."""
 
     contents: dict[str, ModelVersionSpec]
+    wanted: str
     target: Target | None
     problem: Problem | None
 
@@ -104,26 +127,71 @@ class Versions:
 class Observer:
     """Reads the cache. ``wall`` gives seconds since the epoch, ``missing`` the kinds that are not served."""
 
-    def __init__(self, cache: Cache, wall: Callable[[], float], missing: Callable[[], frozenset[Resource]]) -> None:
-        """Remembers where to look."""
+    def __init__(
+        self,
+        cache: Cache,
+        wall: Callable[[], float],
+        missing: Callable[[], frozenset[Resource]],
+        stale: Callable[[ObjectKey], bool] = lambda _: False,
+    ) -> None:
+        """Remembers where to look. ``stale``: whether the cache does not show our own last write to an object yet."""
         self._cache = cache
+        self._stale = stale
         self._wall = wall
         self._missing = missing
         self._claimants: dict[str, Claimant] = {}
+        self._confirmed: dict[ObjectKey, KubeObject] = {}
+
+    async def confirm(self, client: KubeClient, rollout: ObjectKey) -> bool:
+        """Reads the AgentPolicy once more, where it grants something of the Rollout that leads forward.
+
+        The watch may be late, and what was denied meanwhile must not be executed. False where the API server does not
+        tell: until the next call only grants of safe actions count.
+        """
+        self._confirmed.pop(rollout, None)
+        policy = self._cache.get(AGENT_POLICIES, rollout.namespace, POLICY_NAME)
+        granted = ((policy or {}).get("status") or {}).get("granted") or ()
+        if not any(self._to_be_executed(rollout, grant) for grant in granted):
+            return True
+        try:
+            async with asyncio.timeout(_CONFIRM):
+                self._confirmed[rollout] = await client.get(AGENT_POLICIES, POLICY_NAME, rollout.namespace)
+        except (ApiError, TimeoutError) as error:
+            _log.warning("what is granted for %s/%s is not confirmed: %s", rollout.namespace, rollout.name, error)
+            return False
+        return True
+
+    def _to_be_executed(self, rollout: ObjectKey, grant: Mapping[str, str]) -> bool:
+        if grant["rollout"] != rollout.name or grant["action"] in (*SAFE_ACTIONS, *get_args(TemplateAction)):
+            return False
+        request = self._cache.get(ACTION_REQUESTS, rollout.namespace, grant["name"])
+        return request is not None and not finished(request)
 
     def versions(self, view: RolloutView, status: RolloutStatus) -> Versions:
         """What should be released, and the content of every version the release deals with."""
-        arms = [arm for arm in (status.stable, status.candidate) if arm is not None]
-        wanted = self._cache.get(MODEL_VERSIONS, view.namespace, view.spec.version_ref.name)
-        in_use = {arm.pool: arm.revision for arm in arms}
-        found, problem = target(view.name, view.spec, wanted, self._wall(), in_use)
-        known = [*arms, *status.retained]
+        asked_for = wanted(view.spec, status)
+        found, problem = self._target(view, status, asked_for)
+        known = [arm for arm in (status.stable, status.candidate, *status.retained) if arm is not None]
         contents = {}
-        for name in {view.spec.version_ref.name, *(version.version for version in known)}:
+        for name in {view.spec.version_ref.name, asked_for, *(version.version for version in known)}:
             content = _content(self._cache.get(MODEL_VERSIONS, view.namespace, name))
             if content is not None:
                 contents[name] = content
-        return Versions(contents, found, problem)
+        return Versions(contents, asked_for, found, problem)
+
+    def offered(
+        self, view: RolloutView, status: RolloutStatus, requests: Sequence[Request]
+    ) -> dict[str, Target | Problem]:
+        """What would be released for each ModelVersion that a Release asks for, or what is wrong with it."""
+        names = {r.spec.version for r in requests if r.spec.action == "Release" and r.spec.version is not None}
+        offers = {name: self._target(view, status, name) for name in sorted(names)}
+        return {name: made for name, offer in offers.items() if (made := offer[0] or offer[1]) is not None}
+
+    def _target(self, view: RolloutView, status: RolloutStatus, name: str) -> tuple[Target | None, Problem | None]:
+        """The version of that name as it would be released, or what is wrong with it."""
+        in_use = {arm.pool: arm.revision for arm in (status.stable, status.candidate) if arm is not None}
+        version = self._cache.get(MODEL_VERSIONS, view.namespace, name)
+        return target(view.name, view.spec, version, self._wall(), in_use, name=name)
 
     def pools(self, view: RolloutView, status: RolloutStatus, versions: Versions) -> dict[str, Pool]:
         """Pools of every version at hand, as far as something of them exists."""
@@ -224,19 +292,42 @@ class Observer:
     def requests(self, view: RolloutView) -> tuple[Request, ...]:
         """ActionRequests for the Rollout that have no result yet; one that is being deleted is withdrawn."""
         rollout = self._cache.get(ROLLOUTS, view.namespace, view.name)
+        policy = self._cache.get(AGENT_POLICIES, view.namespace, POLICY_NAME)
+        # The ledger lets go of what is executed, and the result may still have to be written.
+        handled = {entry["uid"] for entry in ((rollout or {}).get("status") or {}).get("handledRequests") or ()}
         found = []
         for obj in self._cache.select(ACTION_REQUESTS, view.namespace):
             if obj["spec"]["rolloutRef"]["name"] != view.name or finished(obj):
                 continue
-            if obj["metadata"].get("deletionTimestamp") or not answered_by(rollout, obj):
+            if obj["metadata"].get("deletionTimestamp") or not answered_by(rollout, obj) or answered_by_policy(obj):
                 continue
             try:
                 spec = ActionRequestSpec.model_validate(obj["spec"])
             except ValidationError:
                 continue
             meta, pending = obj["metadata"], (obj.get("status") or {}).get("message", "")
-            found.append(Request(meta["uid"], meta["name"], spec, _created(obj), pending))
+            permit = self._permission(view, policy, meta["uid"], spec.action) if spec.permit is not None else None
+            if permit is None and spec.permit is not None:
+                if not pending and meta["uid"] not in handled and self._wall() < _created(obj) + _UNTOLD:
+                    continue
+                permit = Permission("Waiting", pending or NOT_YET)
+            found.append(Request(meta["uid"], meta["name"], spec, _created(obj), pending, permit=permit))
         return tuple(found)
+
+    def _permission(self, view: RolloutView, policy: KubeObject | None, uid: str, action: str) -> Permission | None:
+        """Where an agent's request stands; a ledger that is not of now says nothing."""
+        if AGENT_POLICIES in self._missing() or self._stale(ObjectKey(AGENT_POLICIES, view.namespace, POLICY_NAME)):
+            return None
+        found = permission(policy, uid, self._wall())
+        if found is None or found.state != "Granted":
+            return found
+        outer = self._cache.get(CLUSTER_AGENT_POLICIES, None, POLICY_NAME)
+        if switched_off(self._cache.get(NAMESPACES, None, view.namespace), outer):
+            return None  # the ledger may not have seen the switch yet
+        if action in SAFE_ACTIONS:
+            return found
+        confirmed = self._confirmed.get(ObjectKey(ROLLOUTS, view.namespace, view.name))
+        return permission(confirmed, uid, self._wall()) if confirmed is not None else None
 
     def recorded(self, view: RolloutView) -> dict[int, str]:
         """Records of this very Rollout (not of a namesake before it): release → hash."""

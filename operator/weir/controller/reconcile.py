@@ -148,9 +148,11 @@ class RolloutReconciler:
         route, fight = adapter.observe(view, seen), write_problem(memory, "HTTPRoute")
         collected = self._collector.collecting(place)
         untrusted = self._probe.problem(view.namespace) if view.spec.approvals else None
+        requests = self._requests(view, status)
         return Observation(
             target=versions.target,
             target_problem=versions.problem,
+            wanted=versions.wanted,
             blockers=self._blockers(view, status, versions, seen),
             write_problem=write_problem(memory),
             pools=self._observer.pools(view, status, versions),
@@ -163,9 +165,10 @@ class RolloutReconciler:
             budget=self._budgets.reading(place),
             warmed=self._warmth.warmed(key),
             warmup_problem=self._warmth.problem(key),
-            requests=self._requests(view, status),
+            requests=requests,
             admission_problem=untrusted,
             admission_open=untrusted is not None and self._probe.open(view.namespace),
+            offered=self._observer.offered(view, status, requests),
             recorded=self._observer.recorded(view),
         )
 

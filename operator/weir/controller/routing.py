@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from weir.controller.agentrouting import agents_affected
 from weir.controller.checkfate import job_end
 from weir.controller.contractbook import contract_of, named_by, needed, unfinished
 from weir.controller.observe import finished
@@ -11,6 +12,7 @@ from weir.runtime.cache import Cache, EventType
 from weir.runtime.resources import (
     ACTION_REQUESTS,
     AGENT_POLICIES,
+    CLUSTER_AGENT_POLICIES,
     CONTRACT_CHECKS,
     CONTROLLER_REVISIONS,
     DATA_CONTRACTS,
@@ -19,6 +21,7 @@ from weir.runtime.resources import (
     HTTP_ROUTES,
     JOBS,
     MODEL_VERSIONS,
+    NAMESPACES,
     ROLLOUT_RECORDS,
     ROLLOUTS,
     KubeObject,
@@ -34,7 +37,10 @@ from weir.workload.readiness import SERVICE_LABEL
 def affected(cache: Cache, resource: Resource, obj: KubeObject, change: EventType) -> Iterator[ObjectKey]:
     """Keys to look at again after a change; our own status echo wakes nobody."""
     namespace = obj["metadata"].get("namespace") or ""
-    if resource in (ROLLOUTS, MODEL_VERSIONS, AGENT_POLICIES):
+    yield from agents_affected(cache, resource, obj, change)
+    if resource in (AGENT_POLICIES, CLUSTER_AGENT_POLICIES, NAMESPACES):
+        return
+    if resource in (ROLLOUTS, MODEL_VERSIONS):
         if change is not EventType.STATUS:
             yield key_of(resource, obj)
         if resource is ROLLOUTS:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from weir.api.base import seconds
 
+_KINDS = ("jobs.batch",)
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -41,6 +42,12 @@ class Settings:
     """Ended checks that are kept of each contract."""
     contract_sources: tuple[str, ...] = ()
     """URL prefixes (oci://, https://) that documents of contracts may be read from; none by default."""
+    guardrails: Path | None = None
+    """File with the admission policies that must be in force, as the chart renders them."""
+    template_kinds: tuple[str, ...] = _KINDS
+    """Kinds that templates of AgentPolicies may make or patch, each as plural.group."""
+    require_cluster_policy: bool = False
+    """Whether agents may do nothing but go back while there is no ClusterAgentPolicy."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -67,6 +74,9 @@ class Settings:
             checks_at_once=_count(environ, "WEIR_CHECKS_AT_ONCE", "2"),
             keep_checks=_count(environ, "WEIR_CONTRACT_CHECKS_KEEP", "5"),
             contract_sources=_list(environ, "WEIR_CONTRACT_SOURCES"),
+            guardrails=Path(environ["WEIR_GUARDRAILS"]) if environ.get("WEIR_GUARDRAILS") else None,
+            template_kinds=_list(environ, "WEIR_TEMPLATE_KINDS") if "WEIR_TEMPLATE_KINDS" in environ else _KINDS,
+            require_cluster_policy=_truth(environ, "WEIR_REQUIRE_CLUSTER_POLICY"),
         )
 
 
@@ -79,6 +89,13 @@ def _count(environ: Mapping[str, str], name: str, default: str) -> int:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 1000):
         raise ValueError(f"{name} must be a number from 1 to 1000, not {text!r}")
     return int(text)
+
+
+def _truth(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name) or "false"
+    if text not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false, not {text!r}")
+    return text == "true"
 
 
 def _length(environ: Mapping[str, str], name: str, default: str) -> float:

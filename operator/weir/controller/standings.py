@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from weir.agent.bundles import Fit
 from weir.api.rolloutstatus import RolloutStatus
 from weir.contract.finding import Finding, Standing
 from weir.contract.revision import Bound, Contract
 from weir.contract.signature import metadata_findings
 from weir.contract.standing import standing
+from weir.controller.bundlefits import BundleFits
 from weir.controller.contractbook import CheckWait
 from weir.release.observation import RolloutView, Target
 from weir.runtime.cache import Cache
@@ -46,6 +48,7 @@ class _Inputs:
     previous: Bound | None
     contracts: Mapping[str, Contract]
     metadata: tuple[Finding, ...]
+    agents: Fit
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Standings:
         self._cache = cache
         self._book = book
         self._wall = wall
+        self._bundles = BundleFits(cache)
         self._known: dict[str, dict[str, _Known]] = {}
 
     def of(
@@ -77,7 +81,8 @@ class Standings:
     ) -> dict[str, Standing | None]:
         """ModelVersion → what its contracts say: of the version that is, or is to be, rolled out, and of stable.
 
-        None where that cannot be told yet. Empty where no version names a contract, or the Rollout ignores them.
+        None where that cannot be told yet. Empty where no version names a contract and no agent is concerned, or the
+        Rollout ignores them.
         ``metadata``: what the candidate's pods say of the model (Open Inference Protocol), None where they say nothing.
         """
         stable = status.stable.version if status.stable is not None else None
@@ -85,15 +90,17 @@ class Standings:
         previous = _previous(status)
         names = {name for name in (stable, asked, previous) if name is not None}
         versions = {n: v for n in names if (v := self._cache.get(MODEL_VERSIONS, view.namespace, n)) is not None}
-        concerned = [v for name, v in versions.items() if name in (stable, asked)]
-        if view.spec.contracts.mode == "Ignore" or not any(v["spec"].get("contracts") for v in concerned):
+        looked_at = tuple(dict.fromkeys(n for n in (asked, stable) if n is not None))
+        agents = {name: self._bundles.of(view.namespace, view.name, name) for name in looked_at}
+        names_contracts = any(versions[name]["spec"].get("contracts") for name in looked_at if name in versions)
+        if view.spec.contracts.mode == "Ignore" or not (names_contracts or any(map(_says, agents.values()))):
             self._known.pop(view.uid, None)
             return {}
         contracts = {name: c for v in versions.values() for name, c in self._book.contracts(v).items()}
         bound = {name: self._book.bound(version) or Bound(name) for name, version in versions.items()}
         found: dict[str, Standing | None] = {}
         fresh: dict[str, _Known] = {}
-        for name in dict.fromkeys(n for n in (asked, stable) if n is not None):
+        for name in looked_at:
             if name not in bound:
                 found[name] = None
                 continue
@@ -105,6 +112,7 @@ class Standings:
                 previous=bound.get(previous or "") if not rolled_out else None,
                 contracts=contracts,
                 metadata=_said(bound[name], metadata) if rolled_out and status.candidate is not None else (),
+                agents=agents[name],
             )
             if not self._settled(view.namespace, inputs, versions):
                 found[name] = None
@@ -123,7 +131,7 @@ class Standings:
         found = standing(
             inputs.candidate, inputs.stable, inputs.contracts, inputs.metadata, now, previous=inputs.previous
         )
-        return _Known(inputs, now, found)
+        return _Known(inputs, now, inputs.agents.added_to(found))
 
     def _settled(self, namespace: str, inputs: _Inputs, versions: Mapping[str, KubeObject]) -> bool:
         """Whether the operator has looked at the newest change of everything that the standing is made of."""
@@ -170,6 +178,10 @@ class Standings:
     def forget(self, uid: str) -> None:
         """The Rollout is gone."""
         self._known.pop(uid, None)
+
+
+def _says(agents: Fit) -> bool:
+    return agents != Fit()
 
 
 def _said(candidate: Bound, metadata: Mapping[str, Any] | None) -> tuple[Finding, ...]:

@@ -1,24 +1,23 @@
 """A thin asynchronous client of the API server: dicts in, dicts out, errors as types.
 
-The only module that imports the `kubernetes` package. It builds on that package's configuration and connections, not on
-its models and not on its patch methods (which send a JSON patch as a merge patch).
+It builds on the `kubernetes` package's configuration and connections, not on its models and not on its patch methods
+(which send a JSON patch as a merge patch).
 """
 
 import asyncio
 import json
-import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import aiohttp
-from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
+from multidict import CIMultiDict
 
-from .errors import ApiError, Expired, Fenced, NotFound, Unauthorized, Unavailable, error_from_response
+from . import kubeconfig as kubeconfigs
+from .errors import Expired, Fenced, NotFound, Unauthorized, Unavailable, error_from_response
 from .metrics import Metrics
 from .resources import LEASES, KubeObject, Resource
 
@@ -68,6 +67,7 @@ class KubeClient:
         request_seconds: float = DEFAULT_TIMEOUT,
         metrics: Metrics | None = None,
         reload: Callable[[], Awaitable[Configuration]] | None = None,
+        stands_in: kubeconfigs.Headers = (),
     ) -> None:
         self._configuration = configuration
         self._api = ApiClient(configuration)
@@ -75,6 +75,7 @@ class KubeClient:
         self._timeout = request_seconds
         self._metrics = metrics if metrics is not None else Metrics()
         self._reload = reload
+        self._stands_in = stands_in
         self.fence: Callable[[], float] | None = None
 
     @classmethod
@@ -94,10 +95,15 @@ class KubeClient:
         """
 
         async def load() -> Configuration:
-            return await _load_configuration(kubeconfig, context)
+            return await kubeconfigs.load(kubeconfig, context)
 
         return cls(
-            await load(), field_manager=field_manager, request_seconds=request_seconds, metrics=metrics, reload=load
+            await load(),
+            field_manager=field_manager,
+            request_seconds=request_seconds,
+            metrics=metrics,
+            reload=load,
+            stands_in=kubeconfigs.stands_in(kubeconfig, context),
         )
 
     async def close(self) -> None:
@@ -116,10 +122,11 @@ class KubeClient:
         conf = self._configuration
         return Connection(conf.host, self._api.rest_client.ssl_context, conf.tls_server_name, conf.proxy)
 
-    async def authorization(self) -> str | None:
-        """The current value of the Authorization header; rotated tokens are read anew."""
+    async def credentials(self) -> CIMultiDict[str]:
+        """Headers that say who asks, now: rotated tokens are read anew. One name may occur more than once."""
         setting = (await self._configuration.auth_settings()).get("BearerToken")
-        return str(setting["value"]) if setting and setting.get("value") else None
+        token = [("Authorization", str(setting["value"]))] if setting and setting.get("value") else []
+        return CIMultiDict([*token, *self._stands_in])
 
     # -- reading --
 
@@ -339,13 +346,13 @@ class KubeClient:
     async def _exchange(self, request: "_Request") -> tuple[int, Mapping[str, str], bytes]:
         async with asyncio.timeout(request.seconds):
             # The body stays out of here: the generator's serialiser walks every value of it for nothing.
-            _, url, headers, _, _ = await self._api.param_serialize(
+            _, url, known, _, _ = await self._api.param_serialize(
                 request.method,
                 request.path,
                 query_params=list(request.query),
                 header_params={"Content-Type": request.content_type, "Accept": _JSON},
-                auth_settings=["BearerToken"],
             )
+            headers = CIMultiDict([*known.items(), *(await self.credentials()).items()])
             timeout = aiohttp.ClientTimeout(total=request.seconds)
             send: Any = self._api.rest_client.request
             response = await send(request.method, url, headers=headers, body=request.body, _request_timeout=timeout)
@@ -377,20 +384,3 @@ def _parse(answer: bytes, status: int, what: str) -> KubeObject:
     if not isinstance(parsed, dict):
         raise Unavailable(f"{what}: the answer is not an object", status=status, reason="BadAnswer")
     return parsed
-
-
-async def _load_configuration(kubeconfig: str | None, context: str | None) -> Configuration:
-    configuration = Configuration()
-    path = kubeconfig or os.environ.get("KUBECONFIG")
-    try:
-        if path is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-            load_service_account: Any = kube_config.load_incluster_config
-            load_service_account(client_configuration=configuration)
-            return configuration
-        path = path or str(Path.home() / ".kube" / "config")
-        # persist_config would write refreshed tokens into the user's file.
-        load_file: Any = kube_config.load_kube_config
-        await load_file(config_file=path, context=context, client_configuration=configuration, persist_config=False)
-    except (kube_config.ConfigException, OSError, ValueError, TypeError) as exc:
-        raise ApiError(f"cannot connect to a cluster with {path or 'the service account'}: {exc}") from exc
-    return configuration

@@ -7,6 +7,8 @@ from typing import Any
 _JSON_PATCH = "application/json-patch+json"
 # The API server turns a failed `test` of a JSON patch into this text and hides the operation that failed.
 _PATCH_NOT_APPLICABLE = ("due to an error in our request", "test failed", "testing value", "remove operation does not")
+# What an API server that has just started answers (with 422) until it has found the kinds that admission policies read.
+_NOT_READY = ("failed to find resource referenced by paramKind", "not yet synced to use for admission")
 
 
 class ApiError(Exception):
@@ -86,6 +88,10 @@ class Unavailable(ApiError):
     """5xx, no connection, timeout, or an answer that is not JSON; a write may have happened or not: read again."""
 
 
+class Starting(Unavailable):
+    """The API server has just started and refuses all that admission policies guard, for up to half a minute."""
+
+
 class Fenced(ApiError):
     """The write was not sent, because this process does not hold the leadership any more."""
 
@@ -136,6 +142,8 @@ def _kind_of(status: int, reason: str, text: str, causes: list[dict[str, Any]], 
         return FieldConflict if managed else Conflict
     if status == 403 and any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
         return NamespaceEnding
+    if status in (403, 422) and any(part in text for part in _NOT_READY):
+        return Starting
     patched = status == 422 and content_type == _JSON_PATCH and not causes
     if patched and any(part in text for part in _PATCH_NOT_APPLICABLE):
         return Conflict

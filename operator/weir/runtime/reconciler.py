@@ -9,7 +9,7 @@ from typing import Literal
 from opentelemetry.trace import Tracer
 
 from .clock import Clock, SystemClock
-from .errors import ApiError, Conflict, Fenced, Throttled
+from .errors import ApiError, Conflict, Fenced, Starting, Throttled
 from .metrics import Metrics
 from .queue import Backoff, KeyedQueue
 from .resources import ObjectKey
@@ -23,6 +23,9 @@ Reconcile = Callable[[ObjectKey, ReconcileScope], Awaitable[float | None]]
 
 _FENCED_SECONDS = 1.0
 """Seconds after which work is looked at again whose write was not sent for want of leadership."""
+
+_STARTING_SECONDS = 2.0
+"""Seconds after which an API server that has just started is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,10 @@ class Controller:
             # The next leader does it; or this process, if it renews its Lease after all: nothing else wakes the key.
             self.queue.retry(key, _FENCED_SECONDS)
             return _Outcome("error")
+        if isinstance(exc, Starting):
+            # It passes by itself; with growing pauses a rollback could wait twice as long as that takes.
+            _log.warning("%s; again in %g s", exc, _STARTING_SECONDS)
+            return _Outcome("error", _STARTING_SECONDS)
         if exc.terminal:
             self._metrics.terminal_errors.labels(self.name).inc()
             _log.error("refused, waiting for a change: %s", exc)

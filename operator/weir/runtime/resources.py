@@ -76,6 +76,9 @@ ACTION_REQUESTS = Resource(WEIR_GROUP, "v1alpha1", "actionrequests", "ActionRequ
 DATA_CONTRACTS = Resource(WEIR_GROUP, "v1alpha1", "datacontracts", "DataContract")
 CONTRACT_CHECKS = Resource(WEIR_GROUP, "v1alpha1", "contractchecks", "ContractCheck")
 AGENT_POLICIES = Resource(WEIR_GROUP, "v1alpha1", "agentpolicies", "AgentPolicy")
+CLUSTER_AGENT_POLICIES = Resource(
+    WEIR_GROUP, "v1alpha1", "clusteragentpolicies", "ClusterAgentPolicy", namespaced=False
+)
 
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
 SERVICES = Resource("", "v1", "services", "Service")
@@ -89,6 +92,10 @@ ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "Endpoint
 HTTP_ROUTES = Resource(_GATEWAY_GROUP, "v1", "httproutes", "HTTPRoute")
 GATEWAYS = Resource(_GATEWAY_GROUP, "v1", "gateways", "Gateway")
 GATEWAY_CLASSES = Resource(_GATEWAY_GROUP, "v1", "gatewayclasses", "GatewayClass", namespaced=False)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+SELF_SUBJECT_REVIEWS = Resource(
+    "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False
+)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 OPERATOR_LEASE = "weir-operator"
 """Name of the Lease by which one process leads, in the operator's namespace."""

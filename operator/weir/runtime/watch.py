@@ -269,10 +269,8 @@ class WatchSource:
         return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
 
     async def _tap(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """Authorise each request of kopf with the current token, and read every list before kopf does."""
-        token = await self._client.authorization()
-        if token is not None:
-            request.headers["Authorization"] = token
+        """Authorise each request of kopf with the current credentials, and read every list before kopf does."""
+        request.headers.update(await self._client.credentials())
         name = self._client.connection.tls_server_name
         if name is not None:
             request.server_hostname = name

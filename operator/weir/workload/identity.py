@@ -90,19 +90,24 @@ def target(
     version: KubeObject | None,
     now: float,
     pools_in_use: Mapping[str, str] | None = None,
+    *,
+    name: str | None = None,
 ) -> tuple[Target | None, Problem | None]:
     """The version that the spec asks for, and what is wrong with it; exactly one of the two is None.
 
     Args:
         rollout: name of the Rollout.
         spec: its spec.
-        version: the ModelVersion object that ``spec.versionRef`` names, None where there is none.
+        version: the ModelVersion object of that name, None where there is none.
         now: seconds since the epoch, for ``support.retiredAfter``.
         pools_in_use: pool → revision of the versions that have traffic; two versions must not share one Service.
+        name: of the ModelVersion that is wanted, by default the one that ``spec.versionRef`` names.
     """
-    name = spec.version_ref.name
+    named = spec.version_ref.name
+    name = name or named
     if version is None:
-        return None, Problem("ModelVersionNotFound", f"no ModelVersion {name} in this namespace (spec.versionRef.name)")
+        why = "spec.versionRef.name" if name == named else f"asked for in place of {named}"
+        return None, Problem("ModelVersionNotFound", f"no ModelVersion {name} in this namespace ({why})")
     if version["metadata"].get("deletionTimestamp"):
         return None, Problem("ModelVersionDeleting", f"ModelVersion {name} is being deleted")
     try:

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.workload.builders import rollout, version_spec
 from weir.api.action import HandledRequest
 from weir.api.rolloutstatus import RolloutStatus, VersionStatus
-from weir.controller.act import Actor, Scene, write_problem
+from weir.controller.act import MOST_WAITING, Actor, Scene, write_problem
 from weir.controller.memory import Memory
 from weir.controller.observe import Observer, Versions
 from weir.release.decision import Desired, PoolIntent, RequestResult
@@ -65,7 +65,7 @@ def scene(cache: Cache) -> Scene:
     contents = {name: version_spec() for name in arms}
     seen = Observer(cache, lambda: 0.0, frozenset).seen(view)
     before = RolloutStatus()
-    return Scene(view, {"metadata": {"name": "digits"}}, before, Versions(contents, None, None), seen, memory)
+    return Scene(view, {"metadata": {"name": "digits"}}, before, Versions(contents, "v1", None, None), seen, memory)
 
 
 def wanted(weight: int = 25) -> Desired:
@@ -154,6 +154,25 @@ async def test_given_an_answer_then_it_is_written_once_and_only_to_the_very_requ
     [body] = client.bodies
     assert (body["metadata"]["uid"], body["metadata"]["resourceVersion"]) == ("u", "7")
     assert body["status"]["phase"] == "Succeeded"
+
+
+async def test_given_a_flood_of_waiting_requests_then_final_answers_come_first_and_the_turn_ends_soon(
+    client: Client,
+) -> None:
+    cache = Cache()
+    actor = Actor(client, cache, StaleGuard(cache), Observer(cache, lambda: 0.0, frozenset), "weir:1")  # type: ignore[arg-type]
+    flood = [RequestResult(f"u{n}", f"plea-{n}", "Pending", "it waits for a person") for n in range(400)]
+    for result in flood:
+        made = request(result.uid)
+        cache.put(ACTION_REQUESTS, {**made, "metadata": {**made["metadata"], "name": result.name}})
+    cache.put(ACTION_REQUESTS, request("u"))
+    turn = Desired(results=(*flood, *answered("u").results))
+
+    await actor.results(rollout(), turn)
+    assert [body["status"]["phase"] for body in client.bodies] == ["Succeeded", *["Pending"] * MOST_WAITING]
+    await actor.results(rollout(), turn)
+    told = {body["metadata"]["uid"] for body in client.bodies}
+    assert len(told) == 1 + 2 * MOST_WAITING, "each turn tells others"
 
 
 async def test_given_a_namesake_or_nobody_then_an_answer_is_not_written(

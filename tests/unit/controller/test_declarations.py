@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tests.unit.workload.builders import model_version
-from weir.controller.declarations import assessed_status, in_use, modelversion_status, serves, support_changes_in
+from weir.controller.declarations import in_use, modelversion_status, serves, support_changes_in
 
 NOW = 1_800_000_000.0
 
@@ -77,17 +77,6 @@ def test_given_a_version_that_cannot_be_read_then_the_field_is_named() -> None:
 
     assert (ready["status"], ready["reason"]) == ("False", "InvalidSpec")
     assert "spec.runtime.port" in ready["message"]
-
-
-def test_given_a_policy_that_cannot_be_read_then_it_is_not_accepted_and_the_field_is_named() -> None:
-    obj = {"kind": "AgentPolicy", "metadata": {"name": "c", "generation": 3}, "spec": {"subjects": "all"}}
-
-    status = assessed_status(obj, NOW)
-
-    assert status["observedGeneration"] == 3
-    accepted = condition(status, "Accepted")
-    assert (accepted["status"], accepted["reason"]) == ("False", "InvalidSpec")
-    assert "spec.subjects" in accepted["message"]
 
 
 def test_given_a_version_that_is_bound_then_it_stays_bound_whatever_becomes_of_its_spec() -> None:

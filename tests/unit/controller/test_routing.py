@@ -6,6 +6,7 @@ from weir.controller.routing import affected
 from weir.runtime.cache import Cache, EventType
 from weir.runtime.resources import (
     ACTION_REQUESTS,
+    AGENT_POLICIES,
     CONTRACT_CHECKS,
     CONTROLLER_REVISIONS,
     DATA_CONTRACTS,
@@ -98,6 +99,19 @@ def test_given_a_rollout_that_changes_then_its_requests_rest(cache: Cache) -> No
     cache.put(ACTION_REQUESTS, obj("open", {"rolloutRef": {"name": "digits"}}))
     for change in (EventType.MODIFIED, EventType.STATUS):
         assert not [key for key in woken(cache, ROLLOUTS, rollout("digits"), change) if key[0] == "ActionRequest"]
+
+
+def test_given_an_agent_that_a_rollout_serves_then_a_change_on_either_side_wakes_the_other(cache: Cache) -> None:
+    permits = [{"name": "halt", "action": "Abort", "rollouts": ["digits"]}]
+    subjects = [{"name": "tuner", "namespace": "agents", "rollout": "other"}]
+    made = obj("agents", {"subjects": subjects, "permits": permits})
+    cache.put(AGENT_POLICIES, made)
+
+    for changed, concerned in (("digits", "other"), ("other", "digits")):
+        assert ("Rollout", concerned) in woken(cache, ROLLOUTS, rollout(changed), EventType.STATUS)
+    assert {("Rollout", "digits"), ("Rollout", "other")} <= woken(cache, AGENT_POLICIES, made)
+    cache.put(AGENT_POLICIES, obj("agents", {"subjects": [{"name": "tuner"}], "permits": permits}))
+    assert ("Rollout", "other") not in woken(cache, ROLLOUTS, rollout("digits"), EventType.STATUS)
 
 
 def test_given_a_gateway_then_all_rollouts_are_woken(cache: Cache) -> None:

@@ -70,3 +70,24 @@ def test_given_settings_of_contract_checks_then_they_are_read() -> None:
 def test_given_a_number_of_checks_that_is_none_then_the_variable_is_named(given: str) -> None:
     with pytest.raises(ValueError, match="WEIR_CHECKS_AT_ONCE"):
         Settings.from_environment({"WEIR_CHECKS_AT_ONCE": given})
+
+
+def test_given_settings_of_agents_then_they_are_read() -> None:
+    found = Settings.from_environment({"WEIR_GUARDRAILS": "/etc/x.yaml", "WEIR_TEMPLATE_KINDS": "a.b, jobs.batch"})
+    assert (found.guardrails, found.template_kinds) == (Path("/etc/x.yaml"), ("a.b", "jobs.batch"))
+    assert (Settings.from_environment({}).guardrails, Settings.from_environment({}).template_kinds) == (
+        None,
+        ("jobs.batch",),
+    )
+    assert Settings.from_environment({"WEIR_TEMPLATE_KINDS": ""}).template_kinds == ()
+
+
+@pytest.mark.parametrize(("given", "required"), [({}, False), ("", False), ("false", False), ("true", True)], ids=str)
+def test_given_outer_bounds_that_are_required_or_not_then_it_is_read(given: str, required: bool) -> None:
+    environ = {"WEIR_REQUIRE_CLUSTER_POLICY": given} if isinstance(given, str) else {}
+    assert Settings.from_environment(environ).require_cluster_policy is required
+
+
+def test_given_neither_true_nor_false_then_the_variable_is_named() -> None:
+    with pytest.raises(ValueError, match="WEIR_REQUIRE_CLUSTER_POLICY.*yes"):
+        Settings.from_environment({"WEIR_REQUIRE_CLUSTER_POLICY": "yes"})

@@ -26,7 +26,14 @@ from weir.release.observation import RolloutView, Target
 from weir.runtime.cache import Cache, StaleGuard
 from weir.runtime.client import KubeClient
 from weir.runtime.errors import Fenced, Forbidden
-from weir.runtime.resources import CONTROLLER_REVISIONS, DATA_CONTRACTS, MODEL_VERSIONS, ROLLOUTS, ObjectKey
+from weir.runtime.resources import (
+    AGENT_POLICIES,
+    CONTROLLER_REVISIONS,
+    DATA_CONTRACTS,
+    MODEL_VERSIONS,
+    ROLLOUTS,
+    ObjectKey,
+)
 from weir.workload.checkjob import ANNOTATION_DIGEST, LABEL_CONTRACT
 from weir.workload.warmup import PodAddress
 
@@ -190,6 +197,34 @@ def test_given_no_release_when_a_version_is_wanted_then_it_is_told_of_before_it_
 def test_given_a_version_that_names_none_over_one_that_does_then_it_is_told_of_as_well(world: World) -> None:
     world.model("v3")
     assert set(world.of(running("v3"))) == {"v1", "v3"}
+
+
+def test_given_an_agent_that_drives_the_rollout_then_what_its_bundle_does_not_know_is_said(world: World) -> None:
+    policy = {
+        "subjects": [{"name": "tuner", "namespace": "agents", "rollout": "tuner"}],
+        "permits": [{"name": "halt", "action": "Abort"}],
+    }
+    put = world.book.cache.put
+    put(AGENT_POLICIES, {"metadata": world._meta("agents"), "spec": policy})
+    for rollout, version in (("demo", "v3"), ("tuner", "agent")):
+        put(ROLLOUTS, {"metadata": world._meta(rollout), "spec": {}, "status": {"stable": {"version": version}}})
+    world.model("agent")
+    world.model("v3")
+    world.model("v4")
+
+    found = world.of(running("v4", "v3"))
+    assert {name: [f.rule for f in told.findings] for name, told in found.items() if told} == {
+        "v3": ["Agent"],
+        "v4": ["Agent"],
+    }
+    assert world.of(running("v4", "v3"))["v4"] is found["v4"], "worked out once"
+    made = {"model": "tuner", "version": "agent", "runtime": {"image": "i"}, "compatibleWith": [{"model": "m"}]}
+    put(MODEL_VERSIONS, {"metadata": {**world._meta("agent"), "uid": "anew"}, "spec": made})
+    again = world.of(running("v4", "v3"))["v4"]
+    assert again is not None
+    assert again.findings == ()
+    assert [pin.partition("@")[0] for pin in again.pins] == ["ModelVersion/agent"]
+    assert world.of(running("v4", "v3"), mode="Ignore") == {}
 
 
 def test_given_a_version_over_itself_with_another_template_then_it_is_told_of_once(world: World) -> None:

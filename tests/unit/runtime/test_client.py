@@ -152,6 +152,12 @@ GENERIC_422 = "the server rejected our request due to an error in our request"
         (status(422, "Invalid", "is invalid", [{"field": "spec.a", "message": "too big"}]), errors.Invalid, True),
         (status(403, "Forbidden", "cannot patch resource"), errors.Forbidden, False),
         (
+            status(422, "Invalid", "'p' denied request: failed to find resource referenced by paramKind: 'Kind=A'"),
+            errors.Starting,
+            False,
+        ),
+        (status(422, "Invalid", "paramKind kind `A` not yet synced to use for admission"), errors.Starting, False),
+        (
             status(403, "Forbidden", "is forbidden", [{"reason": "NamespaceTerminating", "message": "terminating"}]),
             errors.NamespaceEnding,
             False,
@@ -272,7 +278,7 @@ async def test_given_an_expired_token_when_refused_then_it_is_loaded_again_once(
     server[0].answers = [status(401, "Unauthorized"), web.json_response({"ok": True})]
     async with KubeClient(await load(), reload=load) as client:
         assert await client.get(PODS, "x", "ml") == {"ok": True}
-        assert await client.authorization() == "Bearer new"
+        assert dict(await client.credentials()) == {"Authorization": "Bearer new"}
     assert server[0].authorization == ["Bearer old", "Bearer new"]
 
 
@@ -297,8 +303,69 @@ async def test_given_a_kubeconfig_when_connecting_then_the_named_context_is_used
     path.write_text(json.dumps(config))
     async with await KubeClient.connect(kubeconfig=str(path), context="two") as client:
         assert client.connection.server == "http://two.invalid"
-        assert await client.authorization() == "Bearer t"
+        assert dict(await client.credentials()) == {"Authorization": "Bearer t"}
     assert json.loads(path.read_text()) == config
+
+
+def a_kubeconfig(path: Path, url: str, user: dict[str, Any]) -> str:
+    """A kubeconfig with that user for the API server at `url`."""
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": user}],
+        "current-context": "c",
+    }
+    path.write_text(json.dumps(config))
+    return str(path)
+
+
+async def test_given_a_user_who_stands_in_for_another_when_asked_then_every_request_says_so(
+    server: tuple[Server, str], tmp_path: Path
+) -> None:
+    seen: list[list[tuple[str, str]]] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        names = [(k, v) for k, v in request.headers.items() if k.startswith(("Impersonate", "Authorization"))]
+        seen.append(names)
+        return web.json_response({"metadata": {"resourceVersion": "1"}})
+
+    server[0].answers += [answer, answer]
+    user = {
+        "token": "t",
+        "as": "bob",
+        "as-uid": "7",
+        "as-groups": ["ml", "oncall"],
+        "as-user-extra": {"scopes/x": ["a"]},
+    }
+    async with await KubeClient.connect(kubeconfig=a_kubeconfig(tmp_path / "config", server[1], user)) as client:
+        await client.get(PODS, "x", "ml")
+        await client.create(PODS, {**OBJECT})
+        assert (await client.credentials()).getall("Impersonate-Group") == ["ml", "oncall"]
+    told = [
+        ("Authorization", "Bearer t"),
+        ("Impersonate-User", "bob"),
+        ("Impersonate-Uid", "7"),
+        ("Impersonate-Group", "ml"),
+        ("Impersonate-Group", "oncall"),
+        ("Impersonate-Extra-scopes%2Fx", "a"),
+    ]
+    assert [sorted(names) for names in seen] == [sorted(told)] * 2
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ({"as-groups": ["ml"]}, "but no `as`"),
+        ({"as": {"name": "bob"}}, "as must be text"),
+        ({"as": "bob", "as-groups": [1]}, "as-groups must be text"),
+        ({"as": "bob", "as-user-extra": ["a"]}, "stands in for"),
+    ],
+)
+async def test_given_a_user_who_stands_in_for_nobody_known_when_connecting_then_it_is_refused(
+    tmp_path: Path, user: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(errors.ApiError, match=said):
+        await KubeClient.connect(kubeconfig=a_kubeconfig(tmp_path / "config", "http://one.invalid", user))
 
 
 async def test_given_no_kubeconfig_when_connecting_then_the_error_names_the_file(tmp_path: Path) -> None:

@@ -107,6 +107,17 @@ async def test_given_a_lease_renewed_late_when_a_write_was_held_back_then_it_is_
     assert script.calls == 2
 
 
+async def test_given_a_server_that_has_just_started_when_retried_then_the_delays_do_not_grow(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    script = Script(*[errors.Starting("not yet synced", status=422)] * 8)
+    async with running(script, clock, metrics):
+        for _ in range(8):
+            await clock.advance(2.1)
+    assert script.calls >= 8
+    assert count(metrics, "reconcile_errors") == 8
+
+
 async def test_given_an_unavailable_server_when_retried_then_the_delays_grow_and_start_anew_after_success(
     clock: FakeClock, metrics: Metrics
 ) -> None:
