@@ -2,64 +2,13 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any
 
 from tests.api import objects as o
+from tests.api.bad import DELETE, DIGEST, DURATION, LABEL, NAME, NUMBER, OPTIONAL_DURATION, RATIO, TIME, Bad, edited
+from tests.api.cases_agents import agent_policies, agents_actions
 
-DELETE = object()
-
-
-def edited(spec: o.Spec, changes: dict[str, Any]) -> o.Spec:
-    """A copy of the spec with values set (or with DELETE removed) at dotted paths; numbers are list positions."""
-    copy = deepcopy(spec)
-    for path, value in changes.items():
-        *parents, last = path.split(".")
-        node: Any = copy
-        for key in parents:
-            node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
-        if value is DELETE:
-            del node[last]
-        elif isinstance(node, list):
-            node[int(last) : int(last) + 1] = [value]
-        else:
-            node[last] = value
-    return copy
-
-
-@dataclass(frozen=True)
-class Bad:
-    """``changes`` make the good ``base`` bad (with ``update`` once it is stored); ``at`` is the field to be blamed."""
-
-    kind: str
-    at: str
-    message: str
-    changes: dict[str, Any]
-    base: o.Spec = field(repr=False)
-    update: bool = False
-    name: str | None = None
-
-    @property
-    def id(self) -> str:
-        """A readable name for the test's parameter."""
-        how = "+".join(f"{path}{'-' if value is DELETE else ''}" for path, value in self.changes.items())
-        return f"{self.kind}: {how or self.name}"
-
-    @property
-    def bad(self) -> o.Spec:
-        """The spec that must be refused."""
-        return edited(self.base, self.changes)
-
-
-DURATION = "must be a positive duration of at most '8760h' (a year), such as '30s', '5m' or '1h30m'"
-OPTIONAL_DURATION = "must be a duration of at most '8760h' (a year), such as '0s', '30s', '5m' or '1h30m'"
-NUMBER = "must be a decimal string such as '1.5'"
-RATIO = "must be a decimal string between '0' and '1', such as '0.05' for five percent"
-DIGEST = "must be 'sha256:' and 64 lower-case hexadecimal digits; `sha256sum FILE` prints them"
-NAME = "must be a Kubernetes object name: lower-case letters, digits, '-' and '.'"
-TIME = "must be a time after 1970, such as '2030-12-31T23:59:59Z'"
-LABEL = "must be a short name: lower-case letters, digits and '-'"
+__all__ = ["DELETE", "RULES", "Bad", "edited"]
 
 
 def _model_version() -> list[Bad]:
@@ -69,6 +18,7 @@ def _model_version() -> list[Bad]:
     full = o.MODEL_VERSION_FULL
     one_runtime = "set exactly one of `image` (Weir runs the pods) and `serviceRef` (you run them)"
     of_image = "`command`, `args`, `env` and `resources` belong to `image`; remove them or replace `serviceRef`"
+    one_list = "set `versions` or `digests`, not both; leave both out for every version of the model"
     service = o.MODEL_VERSION_SERVICE
     cases = [
         bad("spec.model", LABEL, {"model": "Digits_1"}),
@@ -95,6 +45,7 @@ def _model_version() -> list[Bad]:
         bad("spec.runtime", of_image, {"runtime.env": [{"name": "A"}]}, service),
         bad("spec.runtime", of_image, {"runtime.resources": {}}, service),
         bad("spec.bundle", "parts in `bundle` must differ in kind or name", {"bundle.1.kind": "Tokenizer"}, full),
+        bad("spec.compatibleWith[0]", one_list, {"compatibleWith.0.digests": [o.DIGEST]}, full),
     ]
     changed: dict[str, tuple[dict[str, Any], ...]] = {
         "model": ({"model": "letters"},),
@@ -108,9 +59,10 @@ def _model_version() -> list[Bad]:
         "bundle": ({"bundle.0.digest": o.OTHER_DIGEST}, {"bundle": DELETE}),
         "provenance": ({"provenance.seed": 43}, {"provenance": DELETE}),
         "contracts": ({"contracts.request": "other"}, {"contracts": DELETE}),
+        "compatibleWith": ({"compatibleWith.0.model": "other"}, {"compatibleWith": DELETE}),
         "evaluations": ({"evaluations.0.value": "0.98"}, {"evaluations": DELETE}),
     }
-    optional = ("artifact", "bundle", "provenance", "contracts", "evaluations")
+    optional = ("artifact", "bundle", "provenance", "contracts", "compatibleWith", "evaluations")
     added = [(o.MODEL_VERSION, name, {name: full[name]}) for name in optional]
     edits = [(full, name, changes) for name, all_changes in changed.items() for changes in all_changes]
     for base, name, changes in [*edits, *added]:
@@ -296,7 +248,7 @@ def _records_and_actions() -> list[Bad]:
     ) -> Bad:
         return Bad("ActionRequest", at, message, changes, base, update)
 
-    consent = "`approval` is required by the action Approve and by no other"
+    version = "`version` is required by the action Release, and belongs else to Rollback alone"
     return [
         Bad("RolloutRecord", "spec", sealed, {"outcome": "Promoted"}, o.RECORD, update=True),
         Bad("RolloutRecord", "spec", sealed, {"decisions.0.evidence.0.candidate.bad": 0}, o.RECORD, update=True),
@@ -308,14 +260,14 @@ def _records_and_actions() -> list[Bad]:
         action("spec.rolloutRef.name", NAME, {"rolloutRef.name": "-"}),
         action("spec.expect.stage", "Too long: may not be more than 253 bytes", {"expect.stage": "x" * 254}),
         action("spec.expect.candidate", DIGEST, {"expect.candidate": "sha256:1"}),
-        action("spec.version", "`version` belongs to the action Rollback", {"version": "digits-1"}, base=o.ACTION),
+        action("spec.version", version, {"version": "digits-1"}, base=o.ACTION),
+        action("spec.version", version, {"version": DELETE}, base=o.ACTION_RELEASE),
         action("spec.version", NAME, {"version": "Digits 1"}, base=o.ACTION_ROLLBACK),
         action("spec.notBefore", "`notBefore` belongs to the action Drill", {"notBefore": o.TIME}, base=o.ACTION),
         action("spec.notBefore", TIME, {"notBefore": "0000-01-01T00:00:00Z"}, base=o.ACTION_DRILL),
-        action("spec", consent, {"approval": o.ACTION_APPROVE["approval"]}, base=o.ACTION),
-        action("spec", consent, {"approval": DELETE}, base=o.ACTION_APPROVE),
         action("spec.approval.digest", DIGEST, {"approval.digest": "sha256:1"}, base=o.ACTION_APPROVE),
         action("spec.expiresAfter", DURATION, {"expiresAfter": "-1h"}, base=o.ACTION),
+        *agents_actions(),
     ]
 
 
@@ -417,36 +369,11 @@ def _contract_check() -> list[Bad]:
     ]
 
 
-def _agent_policy() -> list[Bad]:
-    def bad(at: str, message: str, changes: dict[str, Any]) -> Bad:
-        return Bad("AgentPolicy", at, message, changes, o.POLICY_FULL)
-
-    namespace = "`namespace` is required by the kind ServiceAccount and by no other"
-    quorum = "`quorum` is required by the tier Approve and by no other"
-    shrink = "`factor` must be at least '1': a cooldown never shrinks after a failure"
-    cooldown, approval = "spec.actions[0].cooldown", "spec.actions[0].approval"
-    return [
-        bad("spec.subjects[0].namespace", namespace, {"subjects.0.namespace": DELETE}),
-        bad("spec.subjects[2].namespace", namespace, {"subjects.2.namespace": "agents"}),
-        bad(f"{cooldown}.base", "`base` must not be longer than `max`", {"actions.0.cooldown.base": "61m"}),
-        bad(f"{cooldown}.factor", shrink, {"actions.0.cooldown.factor": "0.5"}),
-        bad(f"{approval}.quorum", quorum, {"actions.0.approval.quorum": DELETE}),
-        bad(f"{approval}.quorum", quorum, {"actions.0.approval.tier": "Notify"}),
-        bad("spec.damping.reuseBelow", "`reuseBelow` must be less than `suppressAt`", {"damping.reuseBelow": 6000}),
-        bad("spec.rules", "`action` of each of `rules` must be one of `actions`", {"rules.0.action": "Retrain"}),
-        bad("spec.selector.names[0]", NAME, {"selector.names.0": "Digits"}),
-        bad("spec.override.verb", LABEL, {"override.verb": "Override"}),
-        bad("spec.retention", DURATION, {"retention": "30d"}),
-        bad("spec.rules[0].for", OPTIONAL_DURATION, {"rules.0.for": "5 minutes"}),
-        bad("spec.actions[0].bounds.maxCostPerDay", NUMBER, {"actions.0.bounds.maxCostPerDay": "$5"}),
-    ]
-
-
 RULES: tuple[Bad, ...] = (
     *_model_version(),
     *_rollout(),
     *_records_and_actions(),
     *_data_contract(),
     *_contract_check(),
-    *_agent_policy(),
+    *agent_policies(),
 )

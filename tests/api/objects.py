@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from tests.api.objects_agents import CLUSTER_POLICY, CLUSTER_POLICY_FULL, POLICY, POLICY_FULL, Spec
 
-Spec = dict[str, Any]
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 OTHER_DIGEST = "sha256:" + "fedcba9876543210" * 4
 TIME = "2026-01-02T03:04:05.678Z"
@@ -35,6 +34,7 @@ MODEL_VERSION_FULL: Spec = {
         {"kind": "Tokenizer", "name": "tokens", "uri": "s3://models/tokens", "digest": DIGEST},
         {"kind": "Config", "name": "tokens", "uri": "s3://models/config", "digest": DIGEST},
     ],
+    "compatibleWith": [{"model": "letters", "versions": ["1.0", "2.*"]}, {"model": "signs", "digests": [DIGEST]}],
     "provenance": {
         "code": "https://git.example/digits@4f2c",
         "data": [{"name": "digits", "snapshot": "2026-01-01", "digest": DIGEST, "interval": "2025-01-01/P1Y"}],
@@ -212,6 +212,25 @@ ACTION_APPROVE: Spec = {
     "approval": {"name": "Traffic(25)", "digest": DIGEST},
 }
 
+ACTION_RELEASE: Spec = {**ACTION, "action": "Release", "version": "digits-2"}
+ACTION_SHIFT: Spec = {
+    **ACTION,
+    "action": "ShiftTraffic",
+    "weight": 30,
+    "permit": "shift",
+    "rule": "errors",
+    "evidence": [{"name": "errors", "value": "0.2", "ref": "Rollout/digits", "digest": DIGEST}, {"name": "seen"}],
+    "causedBy": {"name": "tune-1-0", "uid": "6f1c9f0e-0000-4000-8000-000000000000", "digest": DIGEST},
+    "onBehalfOf": "ada",
+    "expect": {"release": 3, "weight": 20},
+}
+ACTION_RETRAIN: Spec = {**ACTION, "action": "Retrain", "permit": "tune", "parameters": {"epochs": "5"}}
+ACTION_DENY: Spec = {
+    **ACTION,
+    "action": "Deny",
+    "request": {"name": "shift-1-0", "uid": "6f1c9f0e-0000-4000-8000-000000000000"},
+}
+
 ODCS: Spec = {
     "apiVersion": "v3.1.0",
     "kind": "DataContract",
@@ -350,46 +369,6 @@ CHECK_FULL: Spec = {
     "for": "digits/3",
 }
 
-POLICY: Spec = {
-    "subjects": [{"name": "tuner", "namespace": "agents"}],
-    "actions": [{"action": "Rollback"}],
-}
-
-POLICY_FULL: Spec = {
-    "mode": "Audit",
-    "paused": False,
-    "subjects": [
-        {"kind": "ServiceAccount", "name": "tuner", "namespace": "agents", "priority": 10},
-        {"kind": "ServiceAccount", "name": "tuner", "namespace": "agents-2"},
-        {"kind": "Group", "name": "agents"},
-    ],
-    "selector": {"names": ["digits"], "matchLabels": {"team": "vision"}},
-    "actions": [
-        {
-            "action": "Promote",
-            "bounds": {"maxStep": 20, "maxTrafficPercent": 50, "maxGpus": 1, "maxCostPerDay": "12.5"},
-            "budget": {"limit": 5, "window": "1h"},
-            "cooldown": {"base": "10m", "max": "1h", "factor": "1.5"},
-            "approval": {"tier": "Approve", "quorum": 2, "verb": "approve", "expiresAfter": "30m"},
-            "evidence": ["errors"],
-        },
-        {"action": "Rollback"},
-    ],
-    "rules": [{"name": "drift", "when": "signals.drift > 0.2", "for": "5m", "action": "Rollback", "reason": "drift"}],
-    "exploration": {"maxTrafficPercent": 10, "maxRequests": 1000, "window": "24h"},
-    "concurrency": {"perTarget": 1, "total": 3},
-    "damping": {"penalty": 1000, "halfLife": "15m", "suppressAt": 6000, "reuseBelow": 750, "maxSuppress": "1h"},
-    "loop": {"maxDepth": 3, "maxRepeats": 2, "window": "1h"},
-    "blastRadius": {"maxUnhealthyPercent": 40, "maxAffectedPercent": 20},
-    "fallback": {
-        "onAgentSilent": {"after": "10m", "action": "StableOnly"},
-        "onUnknown": "Freeze",
-        "ladder": ["Freeze", "StableOnly"],
-    },
-    "override": {"verb": "override"},
-    "retention": "168h",
-}
-
 GOOD: tuple[tuple[str, str, Spec], ...] = (
     ("ModelVersion", "minimal", MODEL_VERSION),
     ("ModelVersion", "full", MODEL_VERSION_FULL),
@@ -407,6 +386,10 @@ GOOD: tuple[tuple[str, str, Spec], ...] = (
     ("ActionRequest", "rollback", ACTION_ROLLBACK),
     ("ActionRequest", "drill", ACTION_DRILL),
     ("ActionRequest", "approve", ACTION_APPROVE),
+    ("ActionRequest", "release", ACTION_RELEASE),
+    ("ActionRequest", "shift", ACTION_SHIFT),
+    ("ActionRequest", "retrain", ACTION_RETRAIN),
+    ("ActionRequest", "deny", ACTION_DENY),
     ("DataContract", "minimal", CONTRACT),
     ("DataContract", "full", CONTRACT_FULL),
     ("DataContract", "source", CONTRACT_SOURCE),
@@ -415,4 +398,6 @@ GOOD: tuple[tuple[str, str, Spec], ...] = (
     ("ContractCheck", "full", CHECK_FULL),
     ("AgentPolicy", "minimal", POLICY),
     ("AgentPolicy", "full", POLICY_FULL),
+    ("ClusterAgentPolicy", "minimal", CLUSTER_POLICY),
+    ("ClusterAgentPolicy", "full", CLUSTER_POLICY_FULL),
 )

@@ -4,10 +4,19 @@
 - apiGroups: [weir.dev]
   resources: [rollouts]
   verbs: [get, list, watch, patch]
+# Where agents are silent, the fallback of an AgentPolicy asks for these by ActionRequests.
 - apiGroups: [weir.dev]
-  resources: [modelversions, datacontracts, agentpolicies]
+  resources: [rollouts]
+  verbs: [pause, abort, rollback]
+- apiGroups: [weir.dev]
+  resources: [datacontracts, agentpolicies]
   verbs: [get, list, watch]
-# Finished requests are deleted after a while. create is for dry runs alone, which check that admission is in force.
+# A Retrain ends in a new version.
+- apiGroups: [weir.dev]
+  resources: [modelversions]
+  verbs: [get, list, watch, create]
+# Finished requests are deleted after a while. create is for what rules and the fallback of an AgentPolicy ask for, and
+# for dry runs, which check that admission is in force.
 - apiGroups: [weir.dev]
   resources: [actionrequests]
   verbs: [get, list, watch, create, delete]
@@ -47,6 +56,17 @@
   resources: [clusterroles]
   resourceNames: [{{ include "weir.checkRole" . }}]
   verbs: [bind]
+# What templates of AgentPolicies create or patch, and how it ends.
+{{- range .Values.agents.templateKinds }}
+{{- $parts := splitn "." 2 . }}
+- apiGroups: [{{ $parts._1 }}]
+  resources: [{{ $parts._0 }}]
+  verbs: [get, create, patch]
+{{- end }}
+# Signs of life of agents.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]

@@ -14,6 +14,8 @@ from .conftest import CHART, NAMESPACE, ROOT, Helm, HelmError, Object, Render
 FEATURES = [
     "replicas=2",
     'namespaces=["models","more"]',
+    "admission.agents.requireClusterPolicy=true",
+    'agents.templateKinds=["jobs.batch","workflows.argoproj.io"]',
     "metrics.serviceMonitor.enabled=true",
     "metrics.podMonitor.enabled=true",
     "metrics.prometheusRule.enabled=true",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from weir.api.agentstatus import AgentPolicyStatus
 from weir.api.datacontractstatus import DataContractStatus
 from weir.api.rolloutstatus import RolloutStatus
 from weir.workload import readiness
@@ -44,7 +45,7 @@ def test_links_between_papers_lead_somewhere(paper: Path) -> None:
 def test_fields_of_the_status_that_papers_name_exist(paper: Path) -> None:
     known = {
         field.alias or name
-        for status in (RolloutStatus, DataContractStatus)
+        for status in (RolloutStatus, DataContractStatus, AgentPolicyStatus)
         for name, field in status.model_fields.items()
     }
     named = set(re.findall(r"`status\.([a-zA-Z]+)", paper.read_text()))

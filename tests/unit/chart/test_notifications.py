@@ -53,7 +53,7 @@ def test_given_nothing_then_there_are_no_notifications(render: Render) -> None:
     pod, container = operator(rendered)
 
     assert not [o for o in rendered.objects if "notif" in o["metadata"]["name"]]
-    assert [v["name"] for v in pod["volumes"]] == ["tmp"]
+    assert [v["name"] for v in pod["volumes"]] == ["tmp", "guardrails"]
     assert "WEIR_NOTIFICATIONS" not in {e["name"] for e in container["env"]}
 
 
