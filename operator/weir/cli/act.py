@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from weir.cli.failure import TIMED_OUT, CliError
+from weir.cli import completion
+from weir.cli.failure import CliError
 from weir.cli.options import Asked, command, length
+from weir.cli.pursuing import Patience, follow_up, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,9 +19,24 @@ if TYPE_CHECKING:
     from weir.api.action import Action
     from weir.cli.asking import Ask
     from weir.cli.cluster import Cluster
-    from weir.cli.following import Following
-    from weir.runtime.resources import KubeObject
     from weir.view.model import RolloutInfo
+
+
+@command(Asked)
+def release(
+    asked: Asked,
+    version: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODELVERSION",
+            help="Name of the ModelVersion to release.",
+            autocompletion=completion.versions,
+            show_default=False,
+        ),
+    ],
+) -> int:
+    """Release another version than spec.versionRef names, through every stage and gate."""
+    return _simple(asked, "Release", version=version)
 
 
 @command(Asked)
@@ -63,6 +81,17 @@ def skip(asked: Asked) -> int:
 
 
 @command(Asked)
+def shift(
+    asked: Asked,
+    to: Annotated[
+        int, typer.Option("--to", min=0, max=100, metavar="PERCENT", help="Most percent; 100 lifts the limit.")
+    ],
+) -> int:
+    """Limit how much of the traffic the candidate may have in this release. It never gives more than the plan."""
+    return _simple(asked, "ShiftTraffic", weight=to)
+
+
+@command(Asked)
 def rollback(
     asked: Asked,
     to: Annotated[
@@ -95,9 +124,23 @@ def approve(
     approval: Annotated[
         str, typer.Option(help="Which approval, if several are open.", show_default=False, metavar="NAME")
     ] = "",
+    request: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="ActionRequest of an agent to agree to, instead of a release.",
+            autocompletion=completion.requests,
+            show_default=False,
+        ),
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed in a pipe.")] = False,
 ) -> int:
-    """Show what a release needs consent for, and give yours."""
+    """Show what a release or an agent needs consent for, and give yours."""
+    if request:
+        from weir.cli.agent_answer import answer
+
+        _only_of_releases(asked, approval)
+        return answer(asked, "Approve", request, rollout=asked.name, yes=yes)
     from weir.cli.asking import Ask
     from weir.cli.consent import card, chosen
     from weir.cli.printing import can_ask
@@ -115,7 +158,20 @@ def approve(
     return _run(asked, made)
 
 
-def _simple(asked: Asked, action: Action, **fields: str | None) -> int:
+def _only_of_releases(asked: Asked, approval: str) -> None:
+    """Refuses what says nothing of a request of an agent: its digest is what is agreed to.
+
+    Raises:
+        CliError: such an option was given.
+    """
+    given = [field for field in dataclasses.fields(Asked) if field.name in Asked.__annotations__]
+    named = [field.name for field in given if getattr(asked, field.name) != field.default]
+    if named := [*(["approval"] if approval else []), *named]:
+        options = ", ".join("--" + name.replace("_", "-") for name in named)
+        raise CliError(f"{options}: not with --request, where the digest of the request is what is agreed to")
+
+
+def _simple(asked: Asked, action: Action, **fields: str | int | None) -> int:
     from weir.cli.asking import Ask
 
     given = {name: value for name, value in fields.items() if value is not None}
@@ -138,88 +194,18 @@ def _moment(text: str) -> str | None:
         ) from None
 
 
-def _reason(asked: Asked) -> str:
-    from weir.cli.printing import can_ask
-
-    if asked.reason.strip():
-        return asked.reason.strip()
-    if not can_ask():
-        raise CliError("say why with -m REASON; it goes into the record")
-    given: str = typer.prompt("Reason", err=True)
-    return given.strip()
-
-
 def _run(asked: Asked, made: Callable[[RolloutInfo, str], Ask]) -> int:
     from weir.cli import asking, cluster
-    from weir.cli.watching import follow, info_of
+    from weir.cli.watching import info_of
 
     patience = Patience(length(asked.timeout, "--timeout"))
 
     async def work(there: Cluster) -> int:
-        info = info_of(await there.rollout(asked.name))
+        found = await there.rollout(asked.name)
         user = await there.user()
-        ask = made(info, user)
-        request = await asking.create(there, asking.body(ask, asked, info, user, _reason(asked)))
-        asked.printer.note(f"asked {info.name} to {ask.action.lower()}: actionrequest {request['metadata']['name']}")
-        if asked.wait is False:
-            _show(asked, request, request["metadata"]["name"])
-            return 0
-        patience.begin()
-        async with follow(there, info.name, request=request["metadata"]["name"]) as followed:
-            return await _follow(asked, followed, ask, request, patience)
+        ask = made(info_of(found), user)
+        info = await asking.looked(there, found, ask.action)
+        request = await asking.create(there, asking.body(ask, asked, info, user, reason(asked)))
+        return await follow_up(asked, there, ask, request, patience)
 
     return cluster.run(asked.where, work)
-
-
-async def _follow(asked: Asked, followed: Following, ask: Ask, request: KubeObject, patience: Patience) -> int:
-    from weir.cli import asking
-    from weir.cli.look import painter
-    from weir.cli.printing import on_terminal
-
-    printer = asked.printer
-    answer = await asking.result(followed, request, printer.note, patience.left)
-    if answer.over is None:
-        return _late(asked, answer.request, "has no result yet")
-    wait = asked.wait if asked.wait is not None else on_terminal() and printer.text
-    if answer.over.code or not wait:
-        _show(asked, answer.request, answer.over.message)
-        return answer.over.code
-    printer.note(answer.over.message)
-    with painter(printer, live=True, lines=printer.note) as shown:
-        over = await asking.effective(followed, ask, answer.request, shown, patience.left)
-    if over is None:
-        return _late(asked, answer.request, "was accepted, but what it asks for has not happened yet")
-    _show(asked, answer.request, over.message or answer.over.message)
-    return over.code
-
-
-class Patience:
-    """How long to wait, all in all; None for ever."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds, self._ends = seconds, 0.0
-
-    def begin(self) -> None:
-        """The time runs from now."""
-        self._ends = time.monotonic() + (self._seconds or 0.0)
-
-    @property
-    def left(self) -> float | None:
-        """Seconds that are left."""
-        return None if self._seconds is None else max(0.0, self._ends - time.monotonic())
-
-
-def _late(asked: Asked, request: KubeObject, what: str) -> int:
-    name, place = request["metadata"]["name"], request["metadata"]["namespace"]
-    asked.printer.note(f"not within {asked.timeout}: {name} {what}; see it with: kubectl get areq {name} -n {place}")
-    if not asked.printer.text:
-        asked.printer.data(request)
-    return TIMED_OUT
-
-
-def _show(asked: Asked, request: KubeObject, text: str) -> None:
-    if asked.printer.text:
-        typer.echo(text)
-    else:
-        request.get("metadata", {}).pop("managedFields", None)
-        asked.printer.data(request)

@@ -184,7 +184,7 @@ class Cluster:
         return await self._optional(MODEL_VERSIONS)
 
     async def leases(self) -> list[KubeObject]:
-        """The operators' Leases, in whatever namespace they run; none where they may not be read."""
+        """The operators' Leases, in whatever namespace they run; none, where they may not be read, says nothing."""
         from weir.runtime.errors import Forbidden, NotFound
 
         with suppress(Forbidden, NotFound):

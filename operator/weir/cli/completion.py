@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import typer
 
 from weir.cli.cluster import Cluster, Where, connected
-from weir.runtime.resources import DATA_CONTRACTS, ROLLOUTS, Resource
+from weir.runtime.resources import ACTION_REQUESTS, AGENT_POLICIES, DATA_CONTRACTS, MODEL_VERSIONS, ROLLOUTS, Resource
 
 _SECONDS = 2.0
 _NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
@@ -26,9 +26,35 @@ def rollouts(ctx: typer.Context, incomplete: str) -> list[str]:
     return _named(ctx, incomplete, ROLLOUTS)
 
 
+def versions(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of ModelVersions in the namespace of the other options."""
+    return _named(ctx, incomplete, MODEL_VERSIONS)
+
+
 def contracts(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of DataContracts in the namespace of the other options."""
     return _named(ctx, incomplete, DATA_CONTRACTS)
+
+
+def requests(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of ActionRequests of agents that have not ended, in the namespace of the other options."""
+
+    async def names(cluster: Cluster) -> list[str]:
+        found = (await cluster.client.list(ACTION_REQUESTS, cluster.namespace)).items
+        waiting = (r for r in found if (r.get("status") or {}).get("phase") in (None, "", "Pending", "Running"))
+        return [r["metadata"]["name"] for r in waiting if (r.get("spec") or {}).get("permit")]
+
+    return _beginning(_asked(ctx, names), incomplete)
+
+
+def permits(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of the permits of the AgentPolicy in the namespace of the other options."""
+
+    async def names(cluster: Cluster) -> list[str]:
+        found = (await cluster.client.list(AGENT_POLICIES, cluster.namespace)).items
+        return [permit["name"] for policy in found for permit in policy["spec"]["permits"]]
+
+    return _beginning(_asked(ctx, names), incomplete)
 
 
 def _named(ctx: typer.Context, incomplete: str, resource: Resource) -> list[str]:

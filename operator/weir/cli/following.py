@@ -203,10 +203,8 @@ class _Answer:
         import aiohttp
 
         connection = self._client.connection
-        headers = {"Accept": "application/json"}
-        authorization = await self._client.authorization()
-        if authorization is not None:
-            headers["Authorization"] = authorization
+        headers = await self._client.credentials()
+        headers["Accept"] = "application/json"
         self._response = await self._session.get(
             connection.server + self._path,
             params=self._query,

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from weir import __version__
-from weir.cli import act, look
+from weir.cli import act, agent_answer, look
+from weir.cli.agent import agent
 from weir.cli.backtest import backtest
 from weir.cli.contract import contract
 from weir.cli.lint import lint
@@ -34,21 +35,27 @@ for _panel, _commands in (
     (
         "Act",
         (
+            act.release,
             act.approve,
             act.promote,
             act.abort,
             act.pause,
             act.resume,
             act.skip,
+            act.shift,
             act.retry,
             act.rollback,
             act.drill,
+            agent_answer.deny,
+            agent_answer.override,
+            agent_answer.withdraw,
         ),
     ),
     ("Check", (lint, backtest, replay)),
 ):
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.add_typer(agent, rich_help_panel="Act")
 app.add_typer(contract, rich_help_panel="Check")
 
 

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -84,8 +84,8 @@ class One(Place):
 
 
 @dataclass(frozen=True)
-class Asked(One):
-    """What to ask a Rollout, and how long to follow it."""
+class Pursued(Place):
+    """Why something is asked for, and how long to follow it."""
 
     reason: Annotated[
         str, typer.Option("--reason", "-m", help="Why, for the record; asked for on a terminal.", show_default=False)
@@ -99,7 +99,20 @@ class Asked(One):
         ),
     ] = None
     timeout: Annotated[str, typer.Option(help="How long to wait, such as 90s or 30m; 0s is for ever.")] = "5m"
-    expires_after: Annotated[str, typer.Option(help="It is not executed later than that after its creation.")] = "1h"
+    expires_after: Annotated[
+        str,
+        typer.Option(
+            help="It is not executed later than that after its creation (default 1h; of `agent ask`, as long as the "
+            "permit gives people to consent).",
+            show_default=False,
+        ),
+    ] = ""
+
+
+@dataclass(frozen=True)
+class Asked(Pursued, One):
+    """What to ask a Rollout, and how long to follow it."""
+
     expect_release: Annotated[
         int | None,
         typer.Option(help="Number of the release; by default as just read.", rich_help_panel=_PRECONDITIONS),
@@ -132,7 +145,9 @@ def command(shared: type[Any]) -> Callable[[Callable[..., int]], Callable[..., N
 
     def made(function: Callable[..., int]) -> Callable[..., None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        common = list(inspect.signature(shared, eval_str=True).parameters.values())
+        # A class may come from another module than the one that it extends; its hints know both.
+        hints = get_type_hints(shared, include_extras=True)
+        common = [p.replace(annotation=hints[p.name]) for p in inspect.signature(shared).parameters.values()]
 
         @functools.wraps(function)
         def called(**given: Any) -> None:

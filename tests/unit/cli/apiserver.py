@@ -40,12 +40,19 @@ class Refusal:
 
 @dataclass
 class FakeApi:
-    """Objects by plural; ``refusals`` by (method or WATCH, plural), ``created`` is told about every new object."""
+    """Objects by plural; ``refusals`` by (method or WATCH, plural), ``created`` is told about every new object.
+
+    ``admits``: why an object is not created, None where it is.
+    """
 
     refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)
     created: Callable[[KubeObject], None] = lambda _: None
     asked: list[tuple[str, str]] = field(default_factory=list)
-    kinds: tuple[str, ...] = ("rollouts", "actionrequests", "rolloutrecords", "modelversions", "namespaces", "leases")
+    kinds: tuple[str, ...] = (
+        *("rollouts", "actionrequests", "rolloutrecords", "modelversions", "namespaces", "leases"),
+        *("agentpolicies", "clusteragentpolicies"),
+    )
+    admits: Callable[[KubeObject], Refusal | None] = lambda _: None
 
     def __post_init__(self) -> None:
         self._objects: dict[str, dict[tuple[str, str], KubeObject]] = {kind: {} for kind in self.kinds}
@@ -234,4 +241,24 @@ class _Handler(BaseHTTPRequestHandler):
         if plural not in self.fake.kinds:
             self._answer(Refusal(404, "404 page not found", "NotFound").body(), 404)
             return
-        self._answer(self.fake.create(plural, namespace, body), 201)
+        refusal = self.fake.admits(body) or self._taken(plural, namespace, body["metadata"].get("name"))
+        if refusal is not None:
+            self._answer(refusal.body(), refusal.code)
+        elif "dryRun=All" in urlsplit(self.path).query:
+            self._answer(body, 201)
+        else:
+            self._answer(self.fake.create(plural, namespace, body), 201)
+
+    def _taken(self, plural: str, namespace: str, name: str | None) -> Refusal | None:
+        if not name or not self.fake.list(plural, namespace, name)["items"]:
+            return None
+        return Refusal(409, f'{plural}.weir.dev "{name}" already exists', "AlreadyExists")
+
+    def do_PATCH(self) -> None:
+        patch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        plural, namespace, name = self._place()
+        if self._refused("PATCH", plural):
+            return
+        [found] = self.fake.list(plural, namespace, name)["items"]
+        merged = {**found, **{key: {**found.get(key, {}), **value} for key, value in patch.items()}}
+        self._answer(self.fake.put(plural, merged))

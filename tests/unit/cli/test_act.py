@@ -10,7 +10,8 @@ import typer
 
 from tests.unit.cli.apiserver import FakeApi, KubeObject, Refusal
 from tests.unit.cli.conftest import Run
-from tests.unit.cli.objects import DIGEST, ended, rollout, serving, shifting
+from tests.unit.cli.objects import DIGEST, ended, rolled_back, rollout, serving, shifting
+from weir.view.commands import VERBS
 
 APPROVALS = [
     {
@@ -61,6 +62,8 @@ def only_request(api: FakeApi) -> dict[str, Any]:
         (["pause"], "Pause", {"expect": {"release": 2}}),
         (["resume"], "Resume", {"expect": {"release": 2}}),
         (["skip"], "Skip", {"expect": {"release": 2, "stage": "Traffic(10)"}}),
+        (["shift", "--to", "5"], "ShiftTraffic", {"expect": {"release": 2}, "weight": 5}),
+        (["shift", "--to", "0"], "ShiftTraffic", {"expect": {"release": 2}, "weight": 0}),
         (["rollback"], "Rollback", {"expect": {"release": 2}}),
         (["rollback", "--to", "v0"], "Rollback", {"expect": {"release": 2}, "version": "v0"}),
         (
@@ -104,6 +107,27 @@ def test_given_own_preconditions_when_a_verb_is_run_then_they_are_what_is_expect
     answers(api, "Succeeded")
     assert run("abort", "digits", "-m", "x", *options).exit_code == 0
     assert only_request(api).get("expect") == expect
+
+
+@pytest.mark.parametrize("verb", ["retry", "promote"])
+def test_given_no_release_when_one_is_asked_for_then_the_request_pins_the_version_that_is_wanted(
+    api: FakeApi, run: Run, verb: str
+) -> None:
+    api.put("rollouts", rolled_back())
+    api.put("modelversions", {"metadata": {"name": "v2"}, "spec": {"version": "2"}, "status": {"digest": DIGEST}})
+    answers(api, "Succeeded")
+    run(verb, "digits", "-m", "it was a bad day", "--no-wait")
+    assert only_request(api)["expect"] == {"release": 2, "candidate": DIGEST}
+
+
+def test_given_versions_that_may_not_be_read_when_a_retry_is_asked_for_then_it_names_the_release_alone(
+    api: FakeApi, run: Run
+) -> None:
+    api.put("rollouts", rolled_back())
+    api.refusals["GET", "modelversions"] = Refusal(403, "no", "Forbidden")
+    answers(api, "Succeeded")
+    run("retry", "digits", "-m", "it was a bad day", "--no-wait")
+    assert only_request(api)["expect"] == {"release": 2}
 
 
 @pytest.mark.parametrize("phase", ["Refused", "Expired"])
@@ -401,7 +425,70 @@ def test_given_all_verbs_when_their_help_is_read_then_each_has_the_same_common_o
     from weir.cli.main import app
 
     commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    verbs = ("promote", "abort", "retry", "pause", "resume", "skip", "approve", "rollback", "drill")
     common = {"name", "namespace", "context", "kubeconfig", "output", "no_color", "reason", "wait", "timeout"}
-    for verb in verbs:
+    for verb in VERBS:
         assert common <= {parameter.name for parameter in commands[verb].params}, verb
+
+
+def test_given_a_version_when_its_release_is_asked_for_then_the_request_names_it(api: FakeApi, run: Run) -> None:
+    api.put("rollouts", serving())
+    answers(api, "Succeeded", "it will be released")
+    result = run("release", "digits", "v2", "-m", "retrained")
+    assert (result.exit_code, result.stdout) == (0, "Succeeded: it will be released\n")
+    asked = only_request(api)
+    assert (asked["action"], asked["version"], asked["expect"]) == ("Release", "v2", {"release": 1})
+
+
+@pytest.mark.parametrize(
+    ("then", "told"),
+    [
+        (shifting(), "release 2 of v2 has begun"),
+        (serving(wants="v2", stable={"version": "v2", "label": "v2"}), "Succeeded: done"),
+        (
+            serving(stable={"version": "v2", "label": "v2"}, instead={"version": "v2", "ref": "v1", "by": "ada"}),
+            "Succeeded: done",
+        ),
+    ],
+)
+def test_given_wait_when_a_release_has_begun_or_had_nothing_to_do_then_that_is_what_is_told(
+    api: FakeApi, run: Run, then: KubeObject, told: str
+) -> None:
+    api.put("rollouts", serving())
+    answers(api, "Succeeded", then=then, before=BEFORE, after=BEFORE)
+    result = run("release", "digits", "v2", "-m", "x", "--wait", "--timeout", "20s")
+    assert (result.exit_code, result.stdout) == (0, f"{told}\n")
+
+
+@pytest.mark.parametrize(
+    ("most", "then", "told"),
+    [
+        ("5", shifting(weight=5), "v2 has 5 % of the requests"),
+        ("5", serving(), "Succeeded: done"),
+        ("100", shifting(weight=5), "Succeeded: done"),
+    ],
+)
+def test_given_wait_when_a_limit_is_in_place_then_that_is_what_is_told(
+    api: FakeApi, run: Run, most: str, then: KubeObject, told: str
+) -> None:
+    api.put("rollouts", shifting())
+    answers(api, "Succeeded", then=then)
+    result = run("shift", "digits", "--to", most, "-m", "x", "--wait", "--timeout", "20s")
+    assert (result.exit_code, result.stdout) == (0, f"{told}\n")
+
+
+def test_given_traffic_that_has_not_gone_back_when_a_limit_is_waited_for_then_it_times_out(
+    api: FakeApi, run: Run
+) -> None:
+    api.put("rollouts", shifting())
+    answers(api, "Succeeded")
+    result = run("shift", "digits", "--to", "5", "-m", "x", "--wait", "--timeout", "800ms")
+    assert result.exit_code == 3
+
+
+@pytest.mark.parametrize("most", ["-1", "101", "half"])
+def test_given_no_percentage_when_traffic_is_to_be_limited_then_nothing_is_made(
+    api: FakeApi, run: Run, most: str
+) -> None:
+    api.put("rollouts", shifting())
+    assert run("shift", "digits", f"--to={most}", "-m", "x").exit_code == 2
+    assert api.all("actionrequests") == []

@@ -21,7 +21,9 @@ Complete = Callable[..., tuple[list[str], str]]
 def kubectl(api: FakeApi, tmp_path: Path) -> Complete:
     """What kubectl gets when it asks the plugin how the words go on: candidates, and the directive."""
     program = tmp_path / "kubectl_complete-weir"
-    program.write_text(f"#!{sys.executable}\nfrom weir.cli.main import main\nmain()\n")
+    # A shell must not wait for long; a busy machine takes its time.
+    patient = "from weir.cli import completion\ncompletion._SECONDS = 20.0\n"
+    program.write_text(f"#!{sys.executable}\n{patient}from weir.cli.main import main\nmain()\n")
     program.chmod(0o755)
 
     def complete(*words: str) -> tuple[list[str], str]:
@@ -86,3 +88,20 @@ def test_given_a_shell_when_its_script_is_asked_for_then_it_is_for_weir(shell: s
     argv = [sys.executable, "-c", "import sys; sys.argv[0] = 'weir'; from weir.cli.main import main; main()"]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, timeout=30)
     assert "_WEIR_COMPLETE" in done.stdout
+
+
+def test_given_agents_when_a_permit_or_a_request_is_completed_then_those_of_the_namespace_are_offered(
+    api: FakeApi, kubectl: Complete
+) -> None:
+    permits = [{"name": "tune", "action": "ShiftTraffic"}, {"name": "stop", "action": "Abort"}]
+    api.put("agentpolicies", {"metadata": {"name": "agents"}, "spec": {"permits": permits}})
+    spec = {"permit": "tune", "rolloutRef": {"name": "digits"}}
+    api.put("actionrequests", {"metadata": {"name": "tune-1"}, "spec": spec})
+    api.put("actionrequests", {"metadata": {"name": "tune-0"}, "spec": spec, "status": {"phase": "Succeeded"}})
+    api.put("actionrequests", {"metadata": {"name": "tune-of-a-person"}, "spec": {"rolloutRef": {"name": "digits"}}})
+    api.put("rollouts", serving("digits"))
+    assert kubectl("agent", "headroom", "") == (["stop", "tune"], ":4")
+    assert kubectl("agent", "ask", "tu") == (["tune"], ":4")
+    assert kubectl("agent", "ask", "tune", "") == (["digits"], ":4")
+    assert kubectl("deny", "t") == (["tune-1"], ":4")
+    assert kubectl("approve", "--request", "") == (["tune-1"], ":4")

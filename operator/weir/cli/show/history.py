@@ -11,7 +11,7 @@ from weir.cli.show.style import style_of
 from weir.view.model import RolloutInfo
 from weir.view.parts import Release
 from weir.view.people import Approval
-from weir.view.words import duration, number, when
+from weir.view.words import acting, duration, number, when
 
 
 def history(info: RolloutInfo, *, steps: bool = True) -> RenderableType:
@@ -47,7 +47,8 @@ def _lines(release: Release) -> list[str]:
     lines = [release.message] if release.message else []
     if release.time_to_stable is not None:
         lines.append(f"{number(release.time_to_stable)} s from the decision until the gateway had taken weight 0")
-    who = [f"requested by {release.requested_by}"] if release.requested_by else []
+    authority = acting(release.decisions[0].authority) if release.decisions else ""
+    who = [f"requested by {release.requested_by}{authority}"] if release.requested_by else []
     who += [f"changed by {', '.join(release.authors)}"] if release.authors else []
     who += [_approval(approval) for approval in release.approvals if approval.consents]
     if who:

@@ -87,12 +87,20 @@ def _versions(info: RolloutInfo) -> RenderableType:
     grid = _grid("word", "word", "word", "number", "text")
     if info.stable is not None:
         share = 100 - info.weight if info.candidate is not None else 100
-        _row(grid, "stable", _label(info.stable), _bar(share), f"{share} %", "")
+        _row(grid, "stable", _label(info.stable), _bar(share), f"{share} %", _in_place_of(info, info.stable))
     if info.candidate is not None:
-        _row(grid, "candidate", _label(info.candidate), _bar(info.weight), f"{info.weight} %", "")
+        told = [_in_place_of(info, info.candidate), f"at most {info.limit.weight} %" if info.limit else ""]
+        text = "; ".join(part for part in told if part)
+        _row(grid, "candidate", _label(info.candidate), _bar(info.weight), f"{info.weight} %", text)
     elif info.wanted is not None and (info.stable is None or info.wanted.name != info.stable.name):
         _row(grid, "wanted", _label(info.wanted), "", "", _unreleased(info))
     return grid
+
+
+def _in_place_of(info: RolloutInfo, version: Version) -> str:
+    """That somebody asked for the version in place of the one that the spec names."""
+    instead = info.instead
+    return f"in place of {instead.ref}" if instead is not None and instead.version == version.name else ""
 
 
 def _unreleased(info: RolloutInfo) -> str:
@@ -233,6 +241,7 @@ def decisions(info: RolloutInfo, log: Sequence[DecisionLine], *, whole_text: boo
     for entry in log:
         at = clock(entry.at, info.now) if entry.at is not None else ""
         told = entry.actor in ("", "weir") or f"by {entry.actor}" in entry.message
-        who = "" if told else f" (by {entry.actor})"
+        acted = [f"by {entry.actor}" if not told else "", entry.authority]
+        who = f" ({', '.join(part for part in acted if part)})" if any(acted) else ""
         _row(grid, at, entry.reason, f"{entry.message}{who}")
     return grid
