@@ -8,29 +8,12 @@ from decimal import Decimal
 import pytest
 
 from tests.api.harness.api import Failure, eventually
-from tests.api.harness.case import Case, Spec
+from tests.api.harness.case import SLOW, Case
 from tests.api.harness.lab import Lab
 from weir.api.actionrequest import ActionRequestSpec, action_digest
 from weir.runtime.resources import ACTION_REQUESTS, KubeObject
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("operator")]
-
-SLOW: Spec = {
-    "canary": {
-        "steps": [{"weight": 20, "minDuration": "10m"}, {"weight": 50, "minDuration": "10m"}],
-        "bake": "10m",
-    }
-}
-
-
-@pytest.fixture
-def slow(lab: Lab) -> Case:
-    """v1 serves; v2 has 20 % of the traffic, and keeps it for ten minutes."""
-    case = Case(lab)
-    case.serve_first(strategy=SLOW, gates=None)
-    case.release("v2")
-    at(case, "Traffic(20)")
-    return case
 
 
 @pytest.fixture
@@ -43,16 +26,6 @@ def served(lab: Lab) -> Case:
     case.wait_ready()
     eventually(lambda: len(case.records()) == 2, "the record of release 2")
     return case
-
-
-def at(case: Case, stage: str) -> KubeObject:
-    """Waits until a stage has begun and its weight is in the route; returns the status."""
-
-    def there(status: KubeObject) -> bool:
-        state = status.get("stage") or {}
-        return state.get("name") == stage and case.weights().get("v2") == state["weight"] == status["weight"]
-
-    return case.wait(there, f"{stage} in place")
 
 
 def succeeded(case: Case, name: str) -> KubeObject:
@@ -124,7 +97,7 @@ def test_given_a_release_when_aborted_then_it_is_put_back_and_stays_so_until_a_r
 
     answer = succeeded(slow, again)
     assert answer["effect"]["before"]["phase"] == "RolledBack"
-    at(slow, "Traffic(20)")
+    slow.wait_for_stage("Traffic(20)")
     status = slow.status()
     assert (status["release"], status["candidate"]["version"]) == (3, "v2")
     assert status["requestedBy"] == slow.lab.api.user()
@@ -153,7 +126,7 @@ def test_given_a_long_stage_when_skipped_then_the_next_one_begins_and_is_not_ski
     name = slow.act("Skip")
 
     answer = succeeded(slow, name)
-    status = at(slow, "Traffic(50)")
+    status = slow.wait_for_stage("Traffic(50)")
 
     assert answer["effect"]["before"]["stage"] == "Traffic(20)"
     assert "skip" not in status
@@ -161,7 +134,7 @@ def test_given_a_long_stage_when_skipped_then_the_next_one_begins_and_is_not_ski
     assert told(slow, name)
 
     succeeded(slow, slow.act("Skip"))
-    at(slow, "Bake")
+    slow.wait_for_stage("Bake")
     succeeded(slow, slow.act("Skip"))
     slow.wait_ready()
     assert served_by(slow) == {"v2": 100}
@@ -220,7 +193,7 @@ def test_given_a_healthy_release_when_drilled_then_it_goes_back_is_timed_and_is_
     assert Decimal(0) < Decimal(record["timeToStable"]) < Decimal(30)
     assert told(slow, name)
 
-    status = at(slow, "Traffic(20)")
+    status = slow.wait_for_stage("Traffic(20)")
 
     assert (status["release"], status["candidate"]["version"]) == (3, "v2")
     assert status["history"][0]["timeToStable"] == record["timeToStable"]
@@ -283,7 +256,7 @@ def test_given_a_request_that_was_executed_then_it_cannot_be_changed_nor_execute
     labels = {"metadata": {"labels": {"touched": "yes"}}}
     slow.lab.api.merge(ACTION_REQUESTS, slow.namespace, name, labels)
     succeeded(slow, slow.act("Skip"))
-    at(slow, "Traffic(50)")
+    slow.wait_for_stage("Traffic(50)")
     assert "pause" not in slow.status()
 
 

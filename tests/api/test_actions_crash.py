@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import Queue
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from tests.api.harness.api import eventually
 from tests.api.harness.case import Case, Spec
 from tests.api.harness.lab import Lab
-from tests.api.harness.lineage import Lineage
+from tests.api.harness.lineage import Lineage, each_cut
 from weir.runtime.resources import ACTION_REQUESTS, EVENTS
 
 pytestmark = pytest.mark.api
@@ -198,24 +197,9 @@ def _run(lab: Lab, lineage: Lineage, story: Story, k: int) -> Result:
 @pytest.fixture(scope="module")
 def results(lab: Lab, lineages: list[Lineage]) -> dict[str, list[Future[Result]]]:
     """By verb: its story as it is, and cut off after its first, second, third … write."""
-    free: Queue[Lineage] = Queue()
-    for lineage in lineages:
-        free.put(lineage)
-
-    def run(story: Story, k: int) -> Result:
-        lineage = free.get()
-        try:
-            return _run(lab, lineage, story, k)
-        finally:
-            free.put(lineage)
-
-    with ThreadPoolExecutor(len(lineages)) as pool:
-        found = {story.verb: [pool.submit(run, story, 0)] for story in STORIES}
-        for story in STORIES:
-            whole = found[story.verb][0]
-            if whole.exception() is None:
-                found[story.verb] += [pool.submit(run, story, k + 1) for k in range(len(whole.result().writes))]
-    return found
+    return each_cut(
+        lineages, {story.verb: story for story in STORIES}, lambda lineage, story, k: _run(lab, lineage, story, k)
+    )
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.verb)

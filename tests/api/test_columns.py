@@ -9,7 +9,10 @@ import pytest
 
 from tests.api import objects as good
 from tests.api.conftest import KIND, Objects, Server
+from weir.api.actionrequest import ActionRequestStatus
+from weir.api.agentpolicy import POLICY_NAME, AgentPolicyStatus
 from weir.api.base import ApiModel, Condition
+from weir.api.clusteragentpolicy import ClusterAgentPolicyStatus
 from weir.api.contractcheck import ContractCheckStatus
 from weir.api.datacontractstatus import DataContractStatus
 from weir.api.evidencestatus import Counts
@@ -107,15 +110,14 @@ def test_given_a_version_in_use_when_listed_then_the_row_tells_by_whom(objects: 
 
 
 def test_given_the_other_kinds_when_listed_then_their_columns_read_well(objects: Objects, api_server: Server) -> None:
-    accepted = {"conditions": [_condition("Accepted").to_dict()]}
-    specs = {"AgentPolicy": good.POLICY, "ActionRequest": good.ACTION}
-    statuses = {"AgentPolicy": accepted, "ActionRequest": {"phase": "Succeeded"}}
+    told = AgentPolicyStatus(conditions=[_condition("Ready"), _condition("GuardrailsInstalled")], message="2 waiting")
     _store(objects, "RolloutRecord", "columns", good.RECORD)
-    for kind, spec in specs.items():
-        objects.set_status(KIND[kind], objects.create(KIND[kind], spec, "columns"), statuses[kind])
+    _store(objects, "ActionRequest", "columns", good.ACTION, ActionRequestStatus(phase="Succeeded"))
+    _store(objects, "AgentPolicy", POLICY_NAME, good.POLICY, told)
+    _store(objects, "ClusterAgentPolicy", POLICY_NAME, good.CLUSTER_POLICY, ClusterAgentPolicyStatus(namespaces=3))
 
-    def row(kind: str) -> dict[str, str]:
-        header, rows = _table(api_server.kubectl("get", kind, "columns", "-n", objects.namespace))
+    def row(kind: str, name: str = "columns") -> dict[str, str]:
+        header, rows = _table(api_server.kubectl("get", kind, name, "-n", objects.namespace))
         return dict(zip(header, rows[0], strict=True))
 
     record = row("wrec")
@@ -125,8 +127,12 @@ def test_given_the_other_kinds_when_listed_then_their_columns_read_well(objects:
     assert record["FINISHED"]
     action = row("areq")
     assert (action["ACTION"], action["ROLLOUT"], action["PHASE"]) == ("Abort", "digits", "Succeeded")
-    policy = row("agp")
-    assert (policy["MODE"], policy["PAUSED"], policy["ACCEPTED"]) == ("Enforce", "false", "True")
+    policy = row("agp", POLICY_NAME)
+    assert (policy["MODE"], policy["PAUSED"], policy["READY"], policy["GUARDRAILS"], policy["MESSAGE"]) == (
+        *("Enforce", "false", "True", "True", "2 waiting"),
+    )
+    outer = row("cagp", POLICY_NAME)
+    assert (outer["PAUSED"], outer["NAMESPACES"]) == ("false", "3")
 
 
 def test_given_a_contract_and_its_check_when_listed_then_the_rows_tell_the_verdict_and_why(

@@ -17,16 +17,13 @@ import pytest
 from devcluster import pki
 from devcluster.command import run
 from tests.api.harness.api import Api, Failure, eventually
-from tests.api.harness.case import Case, Spec
+from tests.api.harness.case import SLOW, Case, Spec
 from tests.api.harness.lab import Lab
 from tests.api.harness.process import ROOT
 from weir.runtime.resources import ACTION_REQUESTS, ROLLOUTS
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("operator")]
 
-SLOW: Spec = {
-    "canary": {"steps": [{"weight": 20, "minDuration": "10m"}, {"weight": 50, "minDuration": "10m"}], "bake": "10m"}
-}
 QUICK: Spec = {"canary": {"steps": [{"weight": 50, "minDuration": "100ms"}], "bake": "100ms"}}
 CONSENT: Spec = {"before": "Traffic(50)", "from": {"group": "sre"}}
 PROGRAM = [sys.executable, "-m", "weir.cli.main"]

@@ -194,14 +194,12 @@ def _route_writes(lab: Lab, case: Case) -> int:
 def test_given_a_pod_template_that_the_api_server_refuses_then_the_field_is_named_until_it_is_mended(lab: Lab) -> None:
     case = Case(lab)
     case.version("v1")
-    bad = {"spec": {"containers": [{"name": "model", "resources": {"limits": {"cpu": "-1"}}}]}}
-    case.create(template=bad)
+    case.create_broken()
 
     ready = case.wait_reason("DeploymentRejected")
 
     assert "limits[cpu]" in ready["message"]
-    assert case.condition("Stalled").get("status") == "True"
-    case.patch(template={"spec": {"containers": [{"name": "model", "resources": {"limits": {"cpu": "1"}}}]}})
+    case.mend()
     case.wait_ready()
 
 

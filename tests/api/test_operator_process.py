@@ -13,6 +13,7 @@ from tests.api.harness.api import eventually
 from tests.api.harness.case import CANARY, Case
 from tests.api.harness.lab import Lab, chart_objects
 from tests.api.harness.process import Operator
+from weir.api.agentpolicy import POLICY_NAME
 from weir.runtime.resources import AGENT_POLICIES, DATA_CONTRACTS, LEASES, KubeObject
 
 pytestmark = pytest.mark.api
@@ -28,13 +29,17 @@ def writes(operator: Operator) -> float:
 
 
 def requests(operator: Operator) -> float:
-    """Requests so far, but those of the Lease and the watches."""
+    """Requests so far, but those of the Lease and the watches, and the looks at the admission policies each minute."""
     found = operator.samples("rest_client_requests_total")
-    return sum(n for labels, n in found.items() if not _of_lease(labels))
+    return sum(n for labels, n in found.items() if not (_of_lease(labels) or _of_admission(labels)))
 
 
 def _of_lease(labels: tuple[tuple[str, str], ...]) -> bool:
     return dict(labels)["resource"] == "leases.coordination.k8s.io"
+
+
+def _of_admission(labels: tuple[tuple[str, str], ...]) -> bool:
+    return dict(labels)["resource"].endswith(".admissionregistration.k8s.io")
 
 
 def holder(lab: Lab) -> str:
@@ -54,7 +59,7 @@ def test_given_converged_objects_when_nothing_happens_then_nothing_is_written_an
     blocked.create("v9")
     space = {"namespace": blocked.namespace}
     lab.api.create(DATA_CONTRACTS, {"metadata": {"name": "c", **space}, "spec": good.CONTRACT})
-    lab.api.create(AGENT_POLICIES, {"metadata": {"name": "p", **space}, "spec": good.POLICY})
+    lab.api.create(AGENT_POLICIES, {"metadata": {"name": POLICY_NAME, **space}, "spec": good.POLICY})
     promoted.wait_ready()
     rolled_back.wait_phase("RolledBack")
     blocked.wait_reason("ModelVersionNotFound")
@@ -63,7 +68,10 @@ def test_given_converged_objects_when_nothing_happens_then_nothing_is_written_an
 
     time.sleep(20)  # That nothing happens has no condition to wait for.
 
-    assert [f"{e['verb']} {e['objectRef']}" for e in lab.audit()[audited:] if e["verb"] != "watch"] == []
+    heard = [e for e in lab.audit()[audited:] if e["verb"] != "watch"]
+    looked = [e for e in heard if e["objectRef"].get("apiGroup") == "admissionregistration.k8s.io"]
+    assert [f"{e['verb']} {e['objectRef']}" for e in heard if e not in looked] == []
+    assert {e["verb"] for e in looked} <= {"get"}
     assert requests(operator) == made
 
 
@@ -150,11 +158,15 @@ def _grant(lab: Lab, namespace: str, rules: list[KubeObject]) -> None:
     role = {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": meta, "rules": rules}
     reference = {"apiGroup": api, "kind": "Role", "name": "weir"}
     binding = {"kind": "RoleBinding", "metadata": meta, "roleRef": reference, "subjects": [subject]}
-    # GatewayClasses are in no namespace.
-    cluster_wide = {"kind": "ClusterRole", "apiGroup": api, "name": "weir-gateways"}
-    reading = {"kind": "ClusterRoleBinding", "metadata": {"name": f"weir-{namespace}"}, "subjects": [subject]}
-    lab.apply(
-        role,
-        {"apiVersion": f"{api}/v1", **binding},
-        {"apiVersion": f"{api}/v1", **reading, "roleRef": cluster_wide},
-    )
+    # GatewayClasses are in no namespace, nor is what agents are held to.
+    wide = [
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": f"{name}-{namespace}"},
+            "roleRef": {"kind": "ClusterRole", "apiGroup": api, "name": name},
+            "subjects": [subject],
+        }
+        for name in ("weir-gateways", "weir-agents")
+    ]
+    lab.apply(role, {"apiVersion": f"{api}/v1", **binding}, *wide)

@@ -31,6 +31,11 @@ ERRORS: Spec = {
 CANARY: Spec = {
     "canary": {"steps": [{"weight": 20, "minDuration": "500ms"}, {"weight": 50, "minDuration": "500ms"}], "bake": "1s"}
 }
+SLOW: Spec = {
+    "canary": {"steps": [{"weight": 20, "minDuration": "10m"}, {"weight": 50, "minDuration": "10m"}], "bake": "10m"}
+}
+"""A canary that stays in each stage for as long as a test lasts."""
+
 BLUE_GREEN: Spec = {
     "blueGreen": {
         "preview": {"minDuration": "500ms", "requestsPerSecond": 0},
@@ -49,6 +54,10 @@ def merged(base: Spec, changes: Spec) -> Spec:
     """``base`` with the top-level fields of ``changes``; None leaves a field out."""
     spec = copy.deepcopy(base) | changes
     return {name: value for name, value in spec.items() if value is not None}
+
+
+def _pods(cpu: str) -> Spec:
+    return {"spec": {"containers": [{"name": "model", "resources": {"limits": {"cpu": cpu}}}]}}
 
 
 @dataclass
@@ -91,6 +100,15 @@ class Case:
         body = {"metadata": {"name": self.name, "namespace": self.namespace}, "spec": self.spec}
         self.lab.api.create(ROLLOUTS, body)
 
+    def create_broken(self) -> None:
+        """Creates it with pods that the API server refuses, and returns once it stalls; ``mend`` it."""
+        self.create(template=_pods("-1"))
+        self.wait(lambda _: self.condition("Stalled").get("status") == "True", "it stalls")
+
+    def mend(self) -> None:
+        """Its pods are as they should be."""
+        self.patch(template=_pods("1"))
+
     def metrics(self, address: str = "main", **fields: Any) -> Spec:
         """spec.metrics that asks one of the lab's Prometheus addresses."""
         url = address if address.startswith("http") else self.lab.prometheus.address(address)
@@ -126,7 +144,7 @@ class Case:
                     return ""
                 raise
 
-        return eventually(consent, f"the API server takes the consent to {approval}", within=10)
+        return eventually(consent, f"the API server takes the consent to {approval}")
 
     def serve_first(self, **changes: Any) -> None:
         """v1 serves all traffic; v2 is there to be released."""
@@ -169,6 +187,15 @@ class Case:
         self.wait(lambda _: self.condition("Ready").get("reason") == reason, f"reason {reason}", within)
         return self.condition("Ready")
 
+    def wait_for_stage(self, stage: str) -> KubeObject:
+        """Until that stage of v2 has begun and its weight is in the route; returns the status."""
+
+        def there(status: KubeObject) -> bool:
+            state = status.get("stage") or {}
+            return bool(state.get("name") == stage and self.weights().get("v2") == state["weight"] == status["weight"])
+
+        return self.wait(there, f"{stage} in place")
+
     def wait(self, look: Any, what: str, within: float = 40.0) -> KubeObject:
         """Until ``look(status)`` is true; returns the status."""
         last: KubeObject = {}
@@ -202,7 +229,7 @@ class Case:
 
         def ended() -> KubeObject:
             found: KubeObject = self.request(name).get("status") or {}
-            return found if found.get("phase", "Pending") != "Pending" else {}
+            return found if found.get("phase", "Pending") not in ("Pending", "Running") else {}
 
         return eventually(ended, f"the answer to {name}", within=within)
 

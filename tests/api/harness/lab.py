@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
@@ -26,6 +27,8 @@ from weir.api.crds import crd
 from weir.api.kinds import KINDS
 from weir.runtime.resources import (
     ACTION_REQUESTS,
+    AGENT_POLICIES,
+    CLUSTER_AGENT_POLICIES,
     CONTRACT_CHECKS,
     DATA_CONTRACTS,
     LEASES,
@@ -41,13 +44,24 @@ _POLICIES = tuple(f"{kind}AdmissionPolicy{what}" for kind in ("Validating", "Mut
 _SERVED = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
 
-def chart_objects() -> list[KubeObject]:
-    """ServiceAccount, roles, bindings and admission policies, exactly as the chart renders them."""
+@cache
+def _rendered() -> list[KubeObject]:
     helm = Cache.default().bin / "helm"
     chart = str(ROOT / "charts" / "weir")
     text = run([str(helm), "template", "weir", chart, "--namespace", SYSTEM, "--api-versions", _SERVED])
-    documents = [document for document in yaml.safe_load_all(text) if document]
-    return [document for document in documents if document["kind"] in (*_PERMISSIONS, *_POLICIES)]
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def chart_objects() -> list[KubeObject]:
+    """ServiceAccount, roles, bindings and admission policies, exactly as the chart renders them."""
+    return [document for document in _rendered() if document["kind"] in (*_PERMISSIONS, *_POLICIES)]
+
+
+def chart_guardrails() -> str:
+    """What the chart tells the operator of the admission policies."""
+    [found] = [d for d in _rendered() if d["kind"] == "ConfigMap" and d["metadata"]["name"] == "weir-guardrails"]
+    text: str = found["data"]["guardrails.yaml"]
+    return text
 
 
 def admission_in_force(api: Api, namespace: str = "default") -> bool:
@@ -75,6 +89,7 @@ class Lab:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.guardrails = directory / "guardrails.yaml"
         self.server = ApiServer(directory)
         self._numbers = itertools.count(1)
         self._local = threading.local()
@@ -105,6 +120,7 @@ class Lab:
         self.server.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
         self.make_namespace(SYSTEM)
         self.apply(*chart_objects())
+        self.guardrails.write_text(chart_guardrails())
         eventually(lambda: admission_in_force(self.api), "admission policies in force")
         self.kubeconfig = self.kubeconfig_for(SYSTEM, ACCOUNT)
         gateway.install(self.api)
@@ -125,13 +141,21 @@ class Lab:
         self.gateway.stop()
 
     def clear(self) -> None:
-        """Deletes what operators act on, in every namespace: deadlines and schedules must not reach other tests."""
-        for resource in (ACTION_REQUESTS, ROLLOUTS, CONTRACT_CHECKS, DATA_CONTRACTS):
+        """Deletes what operators act on, wherever it is: deadlines, schedules and outer bounds must not reach others."""
+        for resource in (
+            CLUSTER_AGENT_POLICIES,
+            AGENT_POLICIES,
+            ACTION_REQUESTS,
+            ROLLOUTS,
+            CONTRACT_CHECKS,
+            DATA_CONTRACTS,
+        ):
             for obj in self.api.list(resource):
                 meta = obj["metadata"]
-                self.api.delete(resource, meta["namespace"], meta["name"])
-                if meta.get("finalizers") and self.api.find(resource, meta["namespace"], meta["name"]) is not None:
-                    self.api.merge(resource, meta["namespace"], meta["name"], {"metadata": {"finalizers": None}})
+                namespace, name = meta.get("namespace"), meta["name"]
+                self.api.delete(resource, namespace, name)
+                if meta.get("finalizers") and self.api.find(resource, namespace, name) is not None:
+                    self.api.merge(resource, namespace, name, {"metadata": {"finalizers": None}})
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """kubectl apply."""
@@ -179,7 +203,7 @@ class Lab:
         Fails while another with another Lease serves the same namespace: both would write, and a test would see
         either's work for the other's.
         """
-        environment = dict(environment or {})
+        environment = {"WEIR_GUARDRAILS": str(self.guardrails), **(environment or {})}
         if "namespace" in settings:
             environment["WEIR_NAMESPACES"] = settings["namespace"]
         lease_namespace = settings.get("lease_namespace", settings.get("namespace", SYSTEM))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import Queue
+from typing import Protocol, TypeVar
 
 from tests.api.harness.api import eventually
 from tests.api.harness.lab import ACCOUNT, SYSTEM, Lab
@@ -62,3 +65,43 @@ class Lineage:
         """Ends the last operator."""
         self._operator.stop()
         self._proxy.stop()
+
+
+class Written(Protocol):
+    """What an attempt came to, with the writes until its end or its kill."""
+
+    @property
+    def writes(self) -> Sequence[object]: ...
+
+
+Ground = TypeVar("Ground")
+Story = TypeVar("Story")
+Result = TypeVar("Result", bound=Written)
+
+
+def each_cut(
+    grounds: Sequence[Ground], stories: Mapping[str, Story], run: Callable[[Ground, Story, int], Result]
+) -> dict[str, list[Future[Result]]]:
+    """By name: each story as it is, and cut off after its first, second, third … write.
+
+    ``run`` tells a story on a ground (say, a Lineage and what belongs to it) and cuts it off after that write, or not
+    at all for 0. Every ground serves one story at a time. A story that fails as it is, is not cut.
+    """
+    free: Queue[Ground] = Queue()
+    for ground in grounds:
+        free.put(ground)
+
+    def on_a_free_one(story: Story, k: int) -> Result:
+        ground = free.get()
+        try:
+            return run(ground, story, k)
+        finally:
+            free.put(ground)
+
+    with ThreadPoolExecutor(len(grounds)) as pool:
+        found = {name: [pool.submit(on_a_free_one, story, 0)] for name, story in stories.items()}
+        for name, story in stories.items():
+            whole = found[name][0]
+            if whole.exception() is None:
+                found[name] += [pool.submit(on_a_free_one, story, k + 1) for k in range(len(whole.result().writes))]
+    return found
