@@ -277,8 +277,7 @@ def concurrency(turn: Turn, request: AgentRequest, _permit: Permit) -> Stop | No
         names = ", ".join(sorted(grant.name for grant in here))
         return Stop("Concurrency", f"{names} is under way on {name}", wait=True)
     releases = ledger.moved(turn) - {name, *(grant.rollout for grant in turn.held.values())}
-    # Room is kept for actions that lead back to safety.
-    if len(turn.held) + len(releases) >= min(limits.total, MOST_OPEN - 10):
+    if len(turn.held) + len(releases) >= turn.most_at_once:
         told = f"{limits.total} actions at most are under way at once{_ending(releases)}"
         return Stop("Concurrency", told, wait=True)
     return None
@@ -307,8 +306,7 @@ def blast_radius(turn: Turn, request: AgentRequest, _permit: Permit) -> Stop | N
     told = too_much_broken(turn)
     if told:
         return Stop("BlastRadius", f"{told}; people must look first", wait=True)
-    count = len(turn.selected)
-    most = max(1, count * turn.effective.blast_radius.max_affected_percent // 100)
+    count, most = len(turn.selected), turn.most_touched
     moving = (turn.requests[uid] for uid in turn.held)
     releases, name = ledger.moved(turn), request.spec.rollout_ref.name
     touched = {other.spec.rollout_ref.name for other in moving if not is_safe(turn, other)} | releases | {name}

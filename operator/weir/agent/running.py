@@ -5,12 +5,11 @@ from __future__ import annotations
 from weir.agent.decision import Make
 from weir.agent.ledger import pending
 from weir.agent.observation import AgentRequest
-from weir.agent.templates import TemplateError, identity, make, new_version, outcome, template_of
+from weir.agent.templates import TemplateError, ends_at, identity, make, new_version, outcome, template_of
 from weir.agent.turn import TEMPLATE_ACTIONS, Turn
 from weir.api import API_VERSION
 from weir.api.agentpolicy import Template
 from weir.api.agentstatus import Grant
-from weir.api.base import seconds
 
 Object = tuple[str, str, str]
 """apiVersion, kind and name."""
@@ -99,7 +98,7 @@ def _left_alone(turn: Turn, request: AgentRequest) -> str:
 
 def _await(turn: Turn, grant: Grant, request: AgentRequest, template: Template, made: Object) -> None:
     """The object cannot be read now; its time runs all the same, or nobody could ever act on the Rollout again."""
-    ends = round(grant.since + seconds(template.timeout), 3)
+    ends = ends_at(template, grant.since)
     if turn.now < ends:
         turn.wake(min(turn.now + _LOOK_AGAIN, ends))
         return

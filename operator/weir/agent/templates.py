@@ -139,6 +139,11 @@ def template_of(obs: AgentObservation, request: AgentRequest) -> tuple[Permit, T
     return permit, template
 
 
+def ends_at(template: Template, since: float) -> float:
+    """When the time of what was granted at ``since`` is over; both in epoch seconds."""
+    return round(since + seconds(template.timeout), 3)
+
+
 def outcome(template: Template, object: Mapping[str, Any] | None, since: float, now: float) -> Outcome:
     """Where the object of a template stands; None: it is gone. ``since``: when it was granted, in epoch seconds."""
     if object is None:
@@ -149,7 +154,7 @@ def outcome(template: Template, object: Mapping[str, Any] | None, since: float, 
         return Outcome("Failed", f"{what} has failed")
     if succeeded.holds:
         return Outcome("Succeeded", f"{what} has ended well")
-    ends = round(since + seconds(template.timeout), 3)
+    ends = ends_at(template, since)
     if now >= ends:
         why = failed.problem or succeeded.problem
         told = f" (a condition cannot be told: {why})" if why else ""

@@ -16,6 +16,7 @@ from weir.api.action import SAFE_ACTIONS, HandledRequest, TemplateAction
 from weir.api.agentpermit import Mode, Permit
 from weir.api.agentpolicy import AgentPolicySpec, SignalRule
 from weir.api.agentstatus import (
+    MOST_OPEN,
     AgentPolicyStatus,
     Blocked,
     Denied,
@@ -123,6 +124,16 @@ class Turn:
         """What the Rollouts say that they did, by name of the Rollout and uid of the request."""
         known = ((facts, entry) for facts in self.obs.rollouts.values() for entry in facts.status.handled_requests)
         return {(facts.name, entry.uid): entry for facts, entry in known}
+
+    @property
+    def most_at_once(self) -> int:
+        """Actions that may be under way; room in the ledger is kept for those that lead back to safety."""
+        return min(self.policy.concurrency.total, MOST_OPEN - 10)
+
+    @property
+    def most_touched(self) -> int:
+        """Rollouts that may be acted on at once; one always may."""
+        return max(1, len(self.selected) * self.effective.blast_radius.max_affected_percent // 100)
 
     def mode(self, permit: Permit) -> Mode:
         """Whether the soft limits of a permit refuse, or only write down."""

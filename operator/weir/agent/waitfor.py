@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from weir.agent.ledger import cooldown_after, pending
 from weir.agent.limits import ancestors, leases, too_much_broken
 from weir.agent.turn import TEMPLATE_ACTIONS, Turn, is_safe, priority
-from weir.api.agentstatus import MOST_OPEN, Waiting
+from weir.api.agentstatus import Waiting
 
 Edges = Mapping[str, Sequence[str]]
 """Uids of those that a request waits for, by its uid."""
@@ -40,18 +40,17 @@ def _edges(turn: Turn) -> Edges:
 def _holders(turn: Turn, entry: Waiting) -> Sequence[str]:
     """What is under way and alone leaves the request no room: one of these must end; none where it waits for more."""
     if entry.reason == "Concurrency":
-        limits, here = turn.policy.concurrency, leases(turn, entry.rollout)
-        if len(here) >= limits.per_target:
+        here = leases(turn, entry.rollout)
+        if len(here) >= turn.policy.concurrency.per_target:
             return [grant.uid for grant in here]
-        if len(turn.held) >= min(limits.total, MOST_OPEN - 10):
+        if len(turn.held) >= turn.most_at_once:
             return list(turn.held)
         return [grant.uid for grant in here if grant.action == entry.action and cooldown_after(turn, grant.permit)]
     if entry.reason != "BlastRadius" or too_much_broken(turn):
         return ()
     touching = [grant for uid, grant in turn.held.items() if not is_safe(turn, turn.requests[uid])]
     touched = {entry.rollout, *(grant.rollout for grant in touching)}
-    most = max(1, len(turn.selected) * turn.effective.blast_radius.max_affected_percent // 100)
-    return [grant.uid for grant in touching] if len(touched) > most else ()
+    return [grant.uid for grant in touching] if len(touched) > turn.most_touched else ()
 
 
 def _stuck(turn: Turn, edges: Edges) -> Edges:
